@@ -1,0 +1,110 @@
+"""The doors of the house on one page: what a dataset, a reward, a family and a backend must offer."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from vlmtune.types import (
+    JSON,
+    Completion,
+    Encoded,
+    Example,
+    ModelInfo,
+    Problem,
+    Prompt,
+    Sampling,
+    Score,
+)
+
+
+class SkipReport(Protocol):
+    """Where a dataset says which rows it could not use. Silence is not an option."""
+
+    def __call__(self, row: str, reason: str) -> None:
+        """Record a skipped row, or raise DataError when the run asked for `on_bad_row: error`."""
+        ...
+
+
+class DatasetLoader(Protocol):
+    """A module in `vlmtune.data.datasets`; its file name is its config name."""
+
+    def load(
+        self, *, split: str, seed: int, options: Mapping[str, JSON], skip: SkipReport
+    ) -> Iterator[Example]:
+        """Yield Examples in a fixed order, opening no image.
+
+        Raises:
+            DataError: If the dataset is missing or its columns are not the ones it needs.
+            ConfigError: If an option is unknown.
+        """
+        ...
+
+
+class RewardFunction(Protocol):
+    """Grades completions; also callable the way TRL calls its reward functions."""
+
+    name: str
+
+    def score(self, example: Example, completion: str) -> Score:
+        """Grade one completion. Deterministic; raising is a bug and stops the run."""
+        ...
+
+    def __call__(
+        self, *, prompts: Sequence[JSON], completions: Sequence[JSON], **columns: JSON
+    ) -> list[float]:
+        """Grade a batch, TRL's way: columns are lists as long as `completions`."""
+        ...
+
+
+class Generator(Protocol):
+    """A loaded model."""
+
+    model: ModelInfo
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[list[Completion]]:
+        """Draw completions, [P][samples], in the order of `prompts`, never ragged.
+
+        Image, video and vision-start tokens are never drawn. Equal seeds give equal completions.
+
+        Args:
+            prompts: P prompts.
+            sampling: How to draw.
+            progress: Called with the number of completions finished since the last call.
+        """
+        ...
+
+    def encode(self, prompt: Prompt, target: str) -> Encoded:
+        """Tokenise a prompt and a target answer as training would, without cutting anything."""
+        ...
+
+    def score(self, prompts: Sequence[Prompt], targets: Sequence[str]) -> list[tuple[float, ...]]:
+        """Log-probability of every target token (end token included) at temperature 1, [P][T_p]."""
+        ...
+
+
+class Backend(Protocol):
+    """A package in `vlmtune.backends`; this is what the package module offers."""
+
+    NAME: str
+
+    def check(self) -> list[Problem]:
+        """Say why this backend cannot run here; an empty list means that it can."""
+        ...
+
+    def load_generator(self, model: str, *, batch_rows: int = 64) -> Generator:
+        """Load a model by alias, local path or hub id.
+
+        Args:
+            model: What the user typed.
+            batch_rows: Completions decoded side by side; bounds memory.
+
+        Raises:
+            ConfigError: If the alias is unknown.
+            CheckpointError: If the folder is incomplete or the hub cannot be reached.
+        """
+        ...
