@@ -254,3 +254,34 @@ class Problem:
 
     what: str
     remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAlias:
+    """A short name for published weights.
+
+    Attributes:
+        hub_id: "owner/name" on the Hugging Face hub.
+        ram_gib: Memory that generation needs, in GiB, as users were told.
+    """
+
+    hub_id: str
+    ram_gib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFamily:
+    """Facts about one architecture; no code.
+
+    Attributes:
+        name: The file's name in `vlmtune.models.families`.
+        model_type: `model_type` of its `config.json`.
+        aliases: Backend name -> alias -> published weights.
+        never_sampled: Tokens that stand for pixels; a completion that held one could not be read
+            back by the model.
+    """
+
+    name: str
+    model_type: str
+    aliases: Mapping[str, Mapping[str, ModelAlias]]
+    never_sampled: tuple[str, ...]

@@ -1,0 +1,1 @@
+"""Model families, one file of facts each: `FAMILY = ModelFamily(...)`."""
