@@ -1,0 +1,79 @@
+# Needs make and Python 3.10 or newer, nothing else. Works with the make 3.81 that macOS ships.
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+ARGS ?=
+export UV_LINK_MODE = copy
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+# A target's stamp is younger than these files when its installation is current.
+PINS := pyproject.toml constraints.txt
+
+.PHONY: help setup setup-dev demo test check format clean
+
+help:
+	@echo "make setup      build $(VENV) with the laptop half (MLX); quick when current"
+	@echo "make demo       rehearse GRPO with the embedded model, no download of weights"
+	@echo "make setup-dev  add what the tests need, PyTorch among it"
+	@echo "make test       run the tests                      ARGS='-k counting' picks some"
+	@echo "make check      formatting, lint, types, floors, architecture"
+	@echo "make format     format the code and mend what ruff can mend"
+	@echo "make clean      remove $(VENV) and caches; outputs/ stays"
+	@echo "PYTHON=/path/to/python3.12 chooses the Python of a new $(VENV)."
+
+setup: $(VENV)/.installed-mlx
+setup-dev: $(VENV)/.installed-dev
+
+demo: setup
+	@$(PY) scripts/train_grpo.py --debug $(ARGS)
+
+test: setup-dev
+	$(PY) -m pytest $(ARGS)
+
+check: setup-dev
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m pytest -q tests/test_architecture.py
+
+format: setup-dev
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The first Python on the path that is new enough, unless PYTHON names one.
+$(PY):
+	@for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python3.10 python); do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then found="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "error: vlmtune needs Python 3.10 or newer; $(or $(PYTHON),python3) is $$($(or $(PYTHON),python3) -V 2>&1 | head -n 1). Install one and name it: make setup PYTHON=/path/to/python3.12" >&2; exit 2; \
+	fi; \
+	echo "setup: building $(VENV) with $$("$$found" -V)"; \
+	"$$found" -m venv --clear $(VENV)
+
+# uv installs in a tenth of pip's time; without it pip does the same work.
+define install
+started=$$(date +%s); \
+if [ -x $(VENV)/bin/uv ] || $(PY) -m pip install -q -c constraints.txt uv; then \
+  $(VENV)/bin/uv pip install -q --python $(PY) -c constraints.txt -e '.[$(1)]'; \
+else \
+  echo "setup: uv is not to be had here, installing with pip"; \
+  $(PY) -m pip install -q -c constraints.txt -e '.[$(1)]'; \
+fi && echo "setup: [$(1)] installed in $$(($$(date +%s) - started)) s"
+endef
+
+$(VENV)/.installed-mlx: $(PINS) | $(PY)
+	@echo "setup: installing vlmtune[mlx], about 0.8 GB the first time"
+	@$(call install,mlx)
+	@touch $@
+
+# pip goes first for torch, because its configuration may know a CPU build that uv does not see.
+$(VENV)/.installed-dev: $(PINS) | $(PY)
+	@echo "setup: installing PyTorch and the development tools, some minutes the first time"
+	@$(PY) -m pip install -q -c constraints.txt torch
+	@$(call install,dev)
+	@touch $@
