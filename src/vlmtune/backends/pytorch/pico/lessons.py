@@ -1,0 +1,247 @@
+"""What pico is taught: batches of scenes with several questions packed behind each picture.
+
+A sequence is one prefix and its segments, and every segment sees the prefix and itself only:
+
+    [system][image] [question 1 -> answer 1] [question 2 -> answer 2] ...
+
+Positions of all segments start where the prefix ends, so that each is computed exactly as if it
+stood alone (tests/backends/pytorch/test_pico_lessons.py proves it), while the picture is encoded
+once. Only answers carry a loss.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from vlmtune.backends.pytorch.pico.architecture import MEAN, MERGE, PATCH, STD
+from vlmtune.backends.pytorch.pico.tokenizer import SPECIAL_ID, TURN_END, TURN_START
+from vlmtune.language.prompts import DIRECT, SPATIAL, SYSTEM, question_text, target_text
+from vlmtune.scenes.dataset import Scenes
+from vlmtune.scenes.layout import PLOTS, sample_world
+from vlmtune.scenes.questions import ASKERS, Question
+from vlmtune.scenes.render import render
+from vlmtune.scenes.world import COLOURS, SHAPES, TRAY, SceneOptions, World
+from vlmtune.types import Example, Kind
+
+CELL = PATCH * MERGE
+"""Side of the square that one image token sees, pixels."""
+
+LOOKS = len(COLOURS) * (len(SHAPES) + 1)
+IGNORED = -100
+SIZES = ((196, 196), (196, 196), (196, 196), (224, 168), (168, 224))
+"""Width and height of a batch's pictures, drawn per batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Pictures with their packed questions.
+
+    Attributes:
+        pixels: Patches as Qwen's image processor gives them, float32 [B * patches, 1176].
+        grid: Patches in time, height, width of every picture, int64 [B, 3].
+        ids: Token ids, int64 [B, S].
+        positions: M-RoPE positions, int64 [3, B, S].
+        segments: 0 prefix, 1.. questions, -1 padding, int64 [B, S].
+        labels: Next-token labels, already shifted; IGNORED where there is no loss, int64 [B, S].
+        looks: Which looks have their centre in each cell, float32 [B, cells, LOOKS].
+        centres: How many centres a cell has, 0..3, int64 [B, cells].
+        offsets: Centre within its cell, 0..1, of cells with exactly one; else NaN [B, cells, 3]:
+            x, y and drawn radius in cells.
+    """
+
+    pixels: Tensor
+    grid: Tensor
+    ids: Tensor
+    positions: Tensor
+    segments: Tensor
+    labels: Tensor
+    looks: Tensor
+    centres: Tensor
+    offsets: Tensor
+
+
+class Lessons(torch.utils.data.Dataset[Batch]):
+    """Batch i of the course, computed from (seed, i) alone, so that training can resume at any i."""
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, *, seed: int, batches: int, size: int, ask: bool
+    ) -> None:
+        """Set up the course.
+
+        Args:
+            tokenizer: pico's.
+            seed: Fixes everything.
+            batches: Length of the course.
+            size: Pictures per batch.
+            ask: False leaves out all questions (the first, purely visual lessons).
+        """
+        self.tokenizer = tokenizer
+        self.scenes = Scenes(split="pico-lessons" if ask else "pico-first-lessons", seed=seed)
+        self.batches = batches
+        self.size = size
+        self.ask = ask
+
+    def __len__(self) -> int:
+        """Batches in the course."""
+        return self.batches
+
+    def __getitem__(self, index: int) -> Batch:
+        """Draw batch `index`."""
+        random = self.scenes.stream(index)
+        width, height = SIZES[int(random.integers(len(SIZES)))]
+        options = SceneOptions(width=width, height=height)
+        worlds = [
+            sample_world(random, options, plot=_plot(random)) for _ in range(self.size)
+        ]
+        rows = [self._row(world, random) if self.ask else ([], []) for world in worlds]
+        return collate(self.tokenizer, worlds, rows)
+
+    def _row(
+        self, world: World, random: np.random.Generator
+    ) -> tuple[list[int], list[tuple[list[int], list[int]]]]:
+        """Tokenise the prefix and the (question, answer) segments of one picture."""
+        style = DIRECT if random.random() < 0.35 else SPATIAL
+        kinds = [Kind.RELATION, Kind.YES_NO, Kind.YES_NO, Kind.COUNT, Kind.CHOICE]
+        kinds += [Kind.CAPTION] if style == DIRECT else [Kind.RELATION]
+        segments = []
+        for kind in kinds:
+            question = ASKERS[kind](world, random)
+            if question is not None:
+                segments.append(self._segment(question, style))
+        before = f"{TURN_START}system\n{SYSTEM[style]}{TURN_END}\n{TURN_START}user\n"
+        return self._ids(before), segments
+
+    def _segment(self, question: Question, style: str) -> tuple[list[int], list[int]]:
+        row = Example(
+            id="", question=question.text, kind=question.kind, choices=question.choices
+        )
+        if question.kind is Kind.CAPTION:
+            style = DIRECT
+        target = target_text(style=style, answer=question.answer, rationale=question.rationale)
+        asked = f"{question_text(row)}{TURN_END}\n{TURN_START}assistant\n"
+        return self._ids(asked), self._ids(target + TURN_END)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text)["input_ids"]
+        return ids
+
+
+def _plot(random: np.random.Generator) -> str:
+    return PLOTS[int(random.integers(1, len(PLOTS)))] if random.random() < 0.45 else "free"
+
+
+def collate(
+    tokenizer: PreTrainedTokenizerFast,
+    worlds: Sequence[World],
+    rows: Sequence[tuple[list[int], list[tuple[list[int], list[int]]]]],
+) -> Batch:
+    """Draw the pictures and pack the rows; all worlds have one size."""
+    pictures = np.stack([np.asarray(render(world)) for world in worlds])
+    high, wide = pictures.shape[1] // CELL, pictures.shape[2] // CELL
+    packed = [pack(before, segments, (high, wide)) for before, segments in rows]
+    length = max(len(row[0]) for row in packed)
+    ids = np.full((len(rows), length), SPECIAL_ID["<|endoftext|>"], dtype=np.int64)
+    positions = np.zeros((3, len(rows), length), dtype=np.int64)
+    segments_BS = np.full((len(rows), length), -1, dtype=np.int64)
+    labels = np.full((len(rows), length), IGNORED, dtype=np.int64)
+    for index, (row, place, segment, label) in enumerate(packed):
+        ids[index, : len(row)] = row
+        positions[:, index, : len(row)] = place
+        segments_BS[index, : len(row)] = segment
+        labels[index, : len(row)] = label
+    looks, centres, offsets = zip(
+        *(dense_targets(world, (high, wide)) for world in worlds), strict=True
+    )
+    grid = np.tile([1, high * MERGE, wide * MERGE], (len(worlds), 1))
+    return Batch(
+        pixels=torch.from_numpy(patches(pictures)),
+        grid=torch.from_numpy(grid),
+        ids=torch.from_numpy(ids),
+        positions=torch.from_numpy(positions),
+        segments=torch.from_numpy(segments_BS),
+        labels=torch.from_numpy(labels),
+        looks=torch.from_numpy(np.stack(looks)),
+        centres=torch.from_numpy(np.stack(centres)),
+        offsets=torch.from_numpy(np.stack(offsets)),
+    )
+
+
+def patches(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Cut pictures into patches in the order of Qwen's image processor.
+
+    Args:
+        pictures: uint8 [B, H, W, 3]; H and W multiples of CELL.
+
+    Returns:
+        float32 [B * H/14 * W/14, 3 * 2 * 14 * 14]: merged cells row by row, the four patches of a
+        cell row by row, each as (channel, time, y, x), normalised by CLIP's mean and deviation.
+    """
+    count, height, width, _ = pictures.shape
+    scaled = (pictures.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
+    cut = scaled.reshape(
+        count, height // CELL, MERGE, PATCH, width // CELL, MERGE, PATCH, 3
+    ).transpose(0, 1, 4, 2, 5, 7, 3, 6)
+    flat = cut.reshape(-1, 3, 1, PATCH, PATCH)
+    return np.ascontiguousarray(np.repeat(flat, 2, axis=2).reshape(flat.shape[0], -1))
+
+
+Packed = tuple[list[int], NDArray[np.int64], list[int], list[int]]
+
+
+def pack(
+    before: list[int], segments: Sequence[tuple[list[int], list[int]]], cells: tuple[int, int]
+) -> Packed:
+    """Put the picture and its questions behind the system message.
+
+    Returns:
+        Token ids [S], positions [3, S], segment numbers [S], shifted labels [S].
+    """
+    high, wide = cells
+    image = [SPECIAL_ID["<|image_pad|>"]] * (high * wide)
+    ids = [*before, SPECIAL_ID["<|vision_start|>"], *image, SPECIAL_ID["<|vision_end|>"]]
+    start = len(before) + 1
+    place = np.tile(np.arange(start), (3, 1))
+    rows, columns = np.divmod(np.arange(high * wide), wide)
+    place = np.hstack([place, np.stack([rows * 0, rows, columns]) + start])
+    follow = start + max(high, wide)
+    place = np.hstack([place, np.full((3, 1), follow)])
+    numbers = [0] * len(ids)
+    labels = [IGNORED] * len(ids)
+    for number, (asked, answered) in enumerate(segments, start=1):
+        text = asked + answered
+        ids += text
+        place = np.hstack([place, np.tile(np.arange(len(text)) + follow + 1, (3, 1))])
+        numbers += [number] * len(text)
+        labels += [IGNORED] * (len(asked) - 1) + answered + [IGNORED]
+    return ids, place, numbers, labels
+
+
+def dense_targets(
+    world: World, cells: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    """Say what stands in each cell: `looks`, `centres` and `offsets` of Batch, for one picture."""
+    high, wide = cells
+    looks = np.zeros((high * wide, LOOKS), dtype=np.float32)
+    centres = np.zeros(high * wide, dtype=np.int64)
+    offsets = np.full((high * wide, 3), np.nan, dtype=np.float32)
+    shapes = (*SHAPES, TRAY)
+    for thing in world.things:
+        column, row = int(thing.x // CELL), int(thing.y // CELL)
+        if not (0 <= column < wide and 0 <= row < high):
+            continue
+        cell = row * wide + column
+        looks[cell, COLOURS.index(thing.colour) * len(shapes) + shapes.index(thing.shape)] = 1
+        centres[cell] += 1
+        offsets[cell] = (
+            (thing.x / CELL - column, thing.y / CELL - row, thing.radius / CELL)
+            if centres[cell] == 1
+            else np.nan
+        )
+    return looks, np.minimum(centres, 3), offsets
+
+

@@ -1,0 +1,236 @@
+"""Teach pico: first what is where in a picture, then to say so.
+
+A language loss alone teaches a small model from nothing almost nothing: the tower has no reason to
+see. So the first course trains the vision tower densely (for every image token: what stands in its
+cell, how many, and where in it), and the second adds questions and captions while the dense loss
+stays on at a low weight.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the name everybody knows)
+from rich.console import Console
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+
+from vlmtune.backends.pytorch.pico.architecture import TEXT, new_model
+from vlmtune.backends.pytorch.pico.lessons import IGNORED, LOOKS, Batch, Lessons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How long and how hard; the same recipe and seed give the same course."""
+
+    seed: int = 0
+    size: int = 24
+    vision_batches: int = 1500
+    vision_rate: float = 2e-3
+    language_batches: int = 3000
+    language_rate: float = 1.5e-3
+    warmup: int = 100
+    dense_weight: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    save_every: int = 100
+    bfloat16: bool = True
+
+
+class Probe(nn.Module):
+    """Linear readers of the image tokens; used in training only and not shipped."""
+
+    def __init__(self) -> None:
+        """Make the three readers: looks, number of centres, offset and size."""
+        super().__init__()
+        self.looks = nn.Linear(TEXT["hidden_size"], LOOKS)
+        self.centres = nn.Linear(TEXT["hidden_size"], 4)
+        self.offsets = nn.Linear(TEXT["hidden_size"], 3)
+
+    def forward(self, seen: Tensor, batch: Batch) -> Tensor:
+        """Dense loss of image tokens `seen` [B * cells, hidden]; a scalar."""
+        looks = batch.looks.flatten(0, 1)
+        loss = F.binary_cross_entropy_with_logits(self.looks(seen), looks, reduction="sum")
+        loss = loss / looks.sum().clamp(min=1)
+        loss = loss + F.cross_entropy(self.centres(seen), batch.centres.flatten())
+        offsets = batch.offsets.flatten(0, 1)
+        known = ~offsets[:, 0].isnan()
+        return loss + 4 * F.mse_loss(self.offsets(seen)[known], offsets[known])
+
+
+class Pupil(nn.Module):
+    """pico and its probe under one roof, so that one optimizer and one checkpoint hold both."""
+
+    def __init__(self, *, seed: int) -> None:
+        """Start from random weights."""
+        super().__init__()
+        self.model: Qwen2_5_VLForConditionalGeneration = new_model(seed=seed)
+        self.probe = Probe()
+
+    def see(self, batch: Batch) -> Tensor:
+        """Image tokens of all pictures, [B * cells, hidden]."""
+        tokens: Tensor = self.model.model.visual(batch.pixels, grid_thw=batch.grid).pooler_output
+        return tokens
+
+    def answer_loss(self, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy of answer tokens, and the share that is right at argmax."""
+        embedded = self.model.get_input_embeddings()(batch.ids)
+        places = batch.ids == self.model.config.image_token_id
+        embedded = embedded.masked_scatter(places[..., None], seen.to(embedded.dtype))
+        hidden = self.model.model.language_model(
+            inputs_embeds=embedded,
+            position_ids=batch.positions,
+            attention_mask=segment_mask(batch.segments, embedded.dtype),
+            use_cache=False,
+        ).last_hidden_state
+        counted = batch.labels != IGNORED
+        logits = self.model.lm_head(hidden[counted]).float()
+        labels = batch.labels[counted]
+        right = (logits.argmax(-1) == labels).float().mean()
+        return F.cross_entropy(logits, labels), right
+
+
+def segment_mask(segments_BS: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive mask [B, 1, S, S]: causal, within one's segment and the prefix."""
+    key, query = segments_BS[:, None, :], segments_BS[:, :, None]
+    length = segments_BS.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    allowed = causal & ((key == query) | (key == 0)) & (key >= 0)
+    # Padding sees itself: a row without any allowed key would be NaN.
+    allowed = allowed | torch.eye(length, dtype=torch.bool)
+    mask = torch.zeros(allowed.shape, dtype=dtype)
+    return mask.masked_fill(~allowed, torch.finfo(dtype).min)[:, None]
+
+
+def train(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerFast, folder: Path, console: Console
+) -> Pupil:
+    """Run both courses, resuming from `folder` if it holds a checkpoint of the same recipe.
+
+    Args:
+        recipe: What to do.
+        tokenizer: pico's.
+        folder: For checkpoints and `lessons.jsonl`, a line of figures every 20 batches.
+        console: For progress.
+
+    Returns:
+        The trained pupil.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pupil = Pupil(seed=recipe.seed)
+    for course in ("vision", "language"):
+        _run_course(course, recipe, pupil, tokenizer, folder, console)
+    return pupil
+
+
+def _run_course(
+    course: str,
+    recipe: Recipe,
+    pupil: Pupil,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    console: Console,
+) -> None:
+    total = recipe.vision_batches if course == "vision" else recipe.language_batches
+    peak = recipe.vision_rate if course == "vision" else recipe.language_rate
+    optimizer = torch.optim.AdamW(
+        pupil.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
+    )
+    start = _load(course, recipe, pupil, optimizer, folder)
+    lessons = Lessons(
+        tokenizer, seed=recipe.seed, batches=total, size=recipe.size, ask=course == "language"
+    )
+    began = time.perf_counter()
+    for step, batch in _batches(lessons, start):
+        rate = peak * schedule(step, total=total, warmup=recipe.warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        figures = _step(course, recipe, pupil, optimizer, batch)
+        if step % 20 == 0 or step + 1 == total:
+            pace = (step + 1 - start) * recipe.size / (time.perf_counter() - began)
+            line = {"course": course, "step": step, **figures, "pictures_per_second": pace}
+            with (folder / "lessons.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            console.print(" ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
+                                   for k, v in line.items()))  # fmt: skip
+        if (step + 1) % recipe.save_every == 0 or step + 1 == total:
+            _save(course, step + 1, recipe, pupil, optimizer, folder)
+
+
+def _batches(lessons: Lessons, start: int) -> Iterator[tuple[int, Batch]]:
+    rest = Subset(lessons, range(start, len(lessons)))
+    loader: DataLoader[Batch] = DataLoader(
+        rest, batch_size=None, num_workers=1, prefetch_factor=4, worker_init_fn=_one_thread
+    )
+    yield from enumerate(loader, start=start)
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _step(
+    course: str, recipe: Recipe, pupil: Pupil, optimizer: torch.optim.Optimizer, batch: Batch
+) -> dict[str, float]:
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
+        seen = pupil.see(batch)
+        dense = pupil.probe(seen, batch)
+        if course == "vision":
+            loss, figures = dense, {"dense": float(dense.detach())}
+        else:
+            answers, right = pupil.answer_loss(batch, seen)
+            loss = answers + recipe.dense_weight * dense
+            figures = {"answers": float(answers.detach()), "right": float(right), "dense": float(dense.detach())}
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(pupil.parameters(), recipe.clip, error_if_nonfinite=True)
+    optimizer.step()
+    return {**figures, "norm": float(norm)}
+
+
+def schedule(step: int, *, total: int, warmup: int) -> float:
+    """Linear warm-up, then a cosine to a twentieth of the peak; 0..1."""
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, total - warmup)
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _save(
+    course: str,
+    step: int,
+    recipe: Recipe,
+    pupil: Pupil,
+    optimizer: torch.optim.Optimizer,
+    folder: Path,
+) -> None:
+    part = folder / f"{course}.pt.part"
+    torch.save(
+        {
+            "step": step,
+            "recipe": asdict(recipe),
+            "pupil": pupil.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        },
+        part,
+    )
+    part.replace(folder / f"{course}.pt")
+
+
+def _load(
+    course: str, recipe: Recipe, pupil: Pupil, optimizer: torch.optim.Optimizer, folder: Path
+) -> int:
+    path = folder / f"{course}.pt"
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["recipe"] != asdict(recipe):
+        raise ValueError(f"{path} was made by another recipe; remove the folder to start again")
+    pupil.load_state_dict(state["pupil"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])

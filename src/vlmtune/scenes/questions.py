@@ -1,0 +1,396 @@
+"""Ask about a scene, with the exact answer, the thinking behind it and a plausible wrong answer.
+
+One question, as it leaves this file:
+
+    question   Where is the red cube relative to the blue ball?
+    answer     left of
+    rationale  red cube (2,7), blue ball (6,3)
+    rejected   right of                      because of  red cube (6,7), blue ball (2,3)
+
+A rationale names every thing that was looked at with its cell, column then row, on a 10 x 10 grid;
+row 9 is the bottom, so that in perspective a larger row is nearer to the camera.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vlmtune.scenes import truth
+from vlmtune.scenes.world import COLOURS, FLAT, PERSPECTIVE, SHAPES, TRAY, Thing, World
+from vlmtune.types import JSON, Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question about one scene.
+
+    Attributes:
+        kind: Decides wording and reward.
+        text: The question, without choices or formatting instructions.
+        answer: Right by construction; "(B)" for a choice.
+        rationale: The things looked at and where they are.
+        rejected: A wrong answer that someone who misread the picture would give.
+        rejected_rationale: What that person would have thought to see.
+        choices: Options of a choice question.
+        facts: relation, task (CV-Bench's name) and whatever else a reward or report may group by.
+    """
+
+    kind: Kind
+    text: str
+    answer: str
+    rationale: str
+    rejected: str
+    rejected_rationale: str
+    choices: tuple[str, ...] = ()
+    facts: Mapping[str, JSON] = field(default_factory=dict)
+
+
+Asker = Callable[[World, np.random.Generator], "Question | None"]
+
+RELATION_TEXTS = (
+    "Where is the {a} relative to the {b}?",
+    "What is the position of the {a} with respect to the {b}?",
+)
+PLURAL = {shape: f"{shape}s" for shape in SHAPES}
+BETWEEN_TEXT = "Where is the {a} relative to the {b} and the {c}?"
+PROXIMITY_TEXT = "Is the {a} touching, next to or far from the {b}?"
+
+
+def where(world: World, things: Sequence[Thing]) -> str:
+    """Write things with their cells: "red cube (2,7), blue ball (6,3)"."""
+    return ", ".join("{} ({},{})".format(thing.name, *world.cell(thing)) for thing in things)
+
+
+def _swapped(world: World, one: Thing, other: Thing) -> str:
+    """Write two things, each in the other's place."""
+    places = (world.cell(other), world.cell(one))
+    return "{} ({},{}), {} ({},{})".format(one.name, *places[0], other.name, *places[1])
+
+
+def _pick(random: np.random.Generator, items: Sequence[Thing], count: int) -> list[Thing] | None:
+    if len(items) < count:
+        return None
+    return [items[index] for index in random.permutation(len(items))[:count]]
+
+
+def _pairs(world: World, random: np.random.Generator) -> list[tuple[Thing, Thing]]:
+    """All ordered pairs of things that their names point out, in random order."""
+    things = world.unique()
+    pairs = [(one, other) for one in things for other in things if one is not other]
+    return [pairs[index] for index in random.permutation(len(pairs))]
+
+
+def ask_relation(world: World, random: np.random.Generator) -> Question | None:
+    """Ask where one thing is, or how close: directions, inside, between, proximity."""
+    order = random.permutation(4)
+    for index in (order if random.random() < 0.5 else (3, *order)):
+        asked = (_ask_inside, _ask_between, _ask_proximity, _ask_direction)[index](world, random)
+        if asked is not None:
+            return asked
+    return None
+
+
+def _ask_direction(world: World, random: np.random.Generator) -> Question | None:
+    for one, other in _pairs(world, random):
+        if TRAY in (one.shape, other.shape):
+            continue
+        relation = truth.direction(world, one, other)
+        if relation is not None:
+            text = RELATION_TEXTS[int(random.integers(len(RELATION_TEXTS)))]
+            return _relation(world, text, (one, other), relation, truth.INVERSE[relation])
+    return None
+
+
+def _ask_inside(world: World, random: np.random.Generator) -> Question | None:
+    for one, other in _pairs(world, random):
+        if truth.holds(world, "inside", one, other):
+            return _relation(world, RELATION_TEXTS[0], (one, other), "inside", "left of")
+    return None
+
+
+def _ask_proximity(world: World, random: np.random.Generator) -> Question | None:
+    wanted = truth.PROXIMITY[int(random.integers(len(truth.PROXIMITY)))]
+    for one, other in _pairs(world, random):
+        if truth.holds(world, wanted, one, other):
+            wrong = "far from" if wanted != "far from" else "next to"
+            return _relation(world, PROXIMITY_TEXT, (one, other), wanted, wrong)
+    return None
+
+
+def _ask_between(world: World, random: np.random.Generator) -> Question | None:
+    things = [thing for thing in world.unique() if thing.shape != TRAY]
+    found = [
+        (one, left, right)
+        for one in things
+        for index, left in enumerate(things)
+        for right in things[index + 1 :]
+        if one is not left and one is not right and truth.between(world, one, left, right)
+    ]
+    if not found:
+        return None
+    chosen = found[int(random.integers(len(found)))]
+    wrong = "left of" if random.random() < 0.5 else "right of"
+    return _relation(world, BETWEEN_TEXT, chosen, "between", wrong)
+
+
+def _relation(
+    world: World, text: str, things: Sequence[Thing], answer: str, rejected: str
+) -> Question:
+    names = dict(zip("abc", (thing.name for thing in things), strict=False))
+    seen = where(world, things)
+    misread = _swapped(world, things[0], things[1]) if len(things) == 2 else seen
+    return Question(
+        kind=Kind.RELATION,
+        text=text.format(**names),
+        answer=answer,
+        rationale=seen,
+        rejected=rejected,
+        rejected_rationale=misread,
+        facts={"relation": answer, "subject": things[0].name, "object": things[1].name},
+    )
+
+
+def ask_yes_no(world: World, random: np.random.Generator) -> Question | None:
+    """Ask whether a statement in VSR's wording is true; as often yes as no."""
+    wanted = bool(random.random() < 0.5)
+    # A relation first, then a pair: or statements of left and right would crowd out the others.
+    for index in random.permutation(len(truth.PAIR_RELATIONS)):
+        relation = truth.PAIR_RELATIONS[index]
+        for one, other in _pairs(world, random):
+            if truth.holds(world, relation, one, other) is wanted and _worth_asking(
+                world, relation, one, other
+            ):
+                return _statement(world, relation, one, other, wanted)
+    return None
+
+
+def _worth_asking(world: World, relation: str, one: Thing, other: Thing) -> bool:
+    """Skip a false "inside" about a pair where nothing suggests it: no tray, no question."""
+    return relation != "inside" or other.shape == TRAY
+
+
+def _statement(world: World, relation: str, one: Thing, other: Thing, holds: bool) -> Question:
+    caption = f"The {one.name} is {relation} the {other.name}."
+    directed = relation in truth.DIRECTIONS
+    seen = where(world, (one, other))
+    return Question(
+        kind=Kind.YES_NO,
+        text=f'Is this statement true? "{caption}"',
+        answer="yes" if holds else "no",
+        rationale=seen,
+        rejected="no" if holds else "yes",
+        rejected_rationale=_swapped(world, one, other) if directed else seen,
+        facts={"relation": relation, "caption": caption, "label": int(holds)},
+    )
+
+
+def _countable(world: World) -> list[tuple[str, list[Thing]]]:
+    """What can be counted: every noun phrase with the things that it covers."""
+    things = [thing for thing in world.things if thing.shape != TRAY]
+    phrases: list[tuple[str, list[Thing]]] = [
+        (PLURAL[shape], [thing for thing in things if thing.shape == shape]) for shape in SHAPES
+    ]
+    if len(things) == len(world.things):
+        # A tray is red too, and nobody could say whether it is one of "the red objects".
+        phrases += [
+            (f"{colour} objects", [thing for thing in things if thing.colour == colour])
+            for colour in COLOURS
+        ]
+        phrases.append(("objects", things))
+    phrases += [
+        (
+            f"{colour} {PLURAL[shape]}",
+            [thing for thing in things if (thing.colour, thing.shape) == (colour, shape)],
+        )
+        for colour in COLOURS
+        for shape in SHAPES
+    ]
+    return phrases
+
+
+def _draw_count(world: World, random: np.random.Generator) -> tuple[str, list[Thing]]:
+    """Draw a noun phrase so that zeros are few and large counts are not rare."""
+    phrases = _countable(world)
+    if random.random() < 0.1:
+        absent = [phrase for phrase in phrases if not phrase[1]]
+        return absent[int(random.integers(len(absent)))]
+    present = [phrase for phrase in phrases if phrase[1]]
+    numbers = sorted({len(things) for _, things in present})
+    number = numbers[int(random.integers(len(numbers)))]
+    matching = [phrase for phrase in present if len(phrase[1]) == number]
+    return matching[int(random.integers(len(matching)))]
+
+
+def ask_count(world: World, random: np.random.Generator) -> Question | None:
+    """Ask how many: by shape, by colour, by both, or all; 0 to 12."""
+    if all(thing.shape == TRAY for thing in world.things):
+        return None
+    phrase, things = _draw_count(world, random)
+    number = len(things)
+    wrong = number + (1 if number == 0 or random.random() < 0.5 else -1)
+    return Question(
+        kind=Kind.COUNT,
+        text=f"How many {phrase} are there?",
+        answer=str(number),
+        rationale=_listing(world, things),
+        rejected=str(wrong),
+        rejected_rationale=_listing(world, _miscounted(world, things, wrong)),
+        facts={"phrase": phrase},
+    )
+
+
+def _listing(world: World, things: Sequence[Thing]) -> str:
+    ordered = sorted(things, key=lambda thing: world.cell(thing))
+    return where(world, ordered) if ordered else "none"
+
+
+def _miscounted(world: World, things: Sequence[Thing], number: int) -> list[Thing]:
+    if number <= len(things):
+        return list(things[:number])
+    rest = [thing for thing in world.things if thing not in things and thing.shape != TRAY]
+    return [*things, (rest or list(things))[0]]
+
+
+def ask_choice(world: World, random: np.random.Generator) -> Question | None:
+    """Ask one of CV-Bench's four tasks with lettered choices."""
+    tasks = (_choice_depth, _choice_distance, _choice_count, _choice_relation)
+    for index in random.permutation(len(tasks)):
+        asked = tasks[index](world, random)
+        if asked is not None:
+            return asked
+    return None
+
+
+def _choice_depth(world: World, random: np.random.Generator) -> Question | None:
+    if world.mode != PERSPECTIVE:
+        return None
+    for one, other in _pairs(world, random):
+        nearer = truth.closer_to_camera(one, other, world)
+        if nearer is None or TRAY in (one.shape, other.shape):
+            continue
+        text = (
+            f"Which object is closer to the camera taking this photo, the {one.name} or "
+            f"the {other.name}?"
+        )
+        right = one if nearer else other
+        return _choice(
+            text, (one.name, other.name), right.name, task="Depth",
+            seen=where(world, (one, other)), misread=_swapped(world, one, other),
+        )  # fmt: skip
+    return None
+
+
+def _choice_distance(world: World, random: np.random.Generator) -> Question | None:
+    things = [thing for thing in world.unique() if thing.shape != TRAY]
+    for _ in range(6):
+        drawn = _pick(random, things, 3)
+        if drawn is None:
+            return None
+        anchor, one, other = drawn
+        nearer = truth.closer_to(anchor, one, other)
+        if nearer is None:
+            continue
+        text = (
+            "Estimate the real-world distances between objects in this image. Which object is "
+            f"closer to the {anchor.name}, the {one.name} or the {other.name}?"
+        )
+        return _choice(
+            text, (one.name, other.name), (one if nearer else other).name, task="Distance",
+            seen=where(world, drawn),
+            misread=f"{where(world, (anchor,))}, {_swapped(world, one, other)}",
+        )  # fmt: skip
+    return None
+
+
+def _choice_count(world: World, random: np.random.Generator) -> Question | None:
+    asked = ask_count(world, random)
+    if asked is None:
+        return None
+    number = int(asked.answer)
+    low = max(0, number - int(random.integers(0, 4)))
+    options = [str(low + step) for step in random.permutation(4)]
+    text = f"How many {asked.facts['phrase']} are in the image?"
+    return _choice(
+        text, options, asked.answer, task="Count", seen=asked.rationale,
+        misread=asked.rejected_rationale, wrong=asked.rejected,
+    )  # fmt: skip
+
+
+def _choice_relation(world: World, random: np.random.Generator) -> Question | None:
+    for one, other in _pairs(world, random):
+        if TRAY in (one.shape, other.shape):
+            continue
+        relation = truth.direction(world, one, other)
+        if relation is None:
+            continue
+        text = (
+            f"Considering the relative positions of the {one.name} and the {other.name} in the "
+            f"image provided, where is the {one.name} located with respect to the {other.name}?"
+        )
+        options = [relation, truth.INVERSE[relation]]
+        if random.random() < 0.5:
+            options.reverse()
+        return _choice(
+            text, [option.removesuffix(" of") if "front" not in option else option
+                   for option in options],
+            relation.removesuffix(" of") if "front" not in relation else relation,
+            task="Relation", seen=where(world, (one, other)), misread=_swapped(world, one, other),
+        )  # fmt: skip
+    return None
+
+
+def _choice(
+    text: str, options: Sequence[str], right: str, *, task: str, seen: str, misread: str,
+    wrong: str = "",
+) -> Question:  # fmt: skip
+    letters = [f"({chr(ord('A') + index)})" for index in range(len(options))]
+    others = [letter for letter, option in zip(letters, options, strict=True) if option != right]
+    if wrong in options:
+        others = [letters[options.index(wrong)]]
+    return Question(
+        kind=Kind.CHOICE,
+        text=text,
+        answer=letters[list(options).index(right)],
+        rationale=seen,
+        rejected=others[0],
+        rejected_rationale=misread,
+        choices=tuple(options),
+        facts={"task": task},
+    )
+
+
+def ask_caption(world: World, random: np.random.Generator) -> Question | None:
+    """Ask for a description: how many things, each with its size and place, from left to right."""
+    ordered = sorted(world.things, key=lambda thing: world.cell(thing))
+    wrong = list(ordered)
+    index = int(random.integers(len(wrong)))
+    mistaken = [colour for colour in COLOURS if colour != wrong[index].colour]
+    changed = f"{mistaken[int(random.integers(len(mistaken)))]} {wrong[index].shape}"
+    parts = [f"a {thing.size} {thing.name} ({_cell(world, thing)})" for thing in ordered]
+    false = list(parts)
+    false[index] = f"a {wrong[index].size} {changed} ({_cell(world, wrong[index])})"
+    head = f"{len(ordered)} object{'s' if len(ordered) > 1 else ''}: "
+    return Question(
+        kind=Kind.CAPTION,
+        text="Describe the objects in this image and where they are.",
+        answer=head + ", ".join(parts) + ".",
+        rationale="",
+        rejected=head + ", ".join(false) + ".",
+        rejected_rationale="",
+        facts={"objects": [thing.name for thing in ordered]},
+    )
+
+
+def _cell(world: World, thing: Thing) -> str:
+    return "{},{}".format(*world.cell(thing))
+
+
+ASKERS: Mapping[Kind, Asker] = {
+    Kind.RELATION: ask_relation,
+    Kind.YES_NO: ask_yes_no,
+    Kind.COUNT: ask_count,
+    Kind.CHOICE: ask_choice,
+    Kind.CAPTION: ask_caption,
+}
+__all__ = ["ASKERS", "FLAT", "Question", "where"]

@@ -1,0 +1,109 @@
+"""Packing several questions behind one picture changes nothing about any of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoProcessor, PreTrainedTokenizerFast
+
+from vlmtune.backends.pytorch.pico.architecture import new_model, save_folder
+from vlmtune.backends.pytorch.pico.lessons import IGNORED, Lessons, dense_targets, patches
+from vlmtune.backends.pytorch.pico.tokenizer import train_tokenizer
+from vlmtune.backends.pytorch.pico.training import Pupil, schedule, segment_mask
+from vlmtune.scenes.world import FLAT, Thing, World
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return train_tokenizer(rows=200)
+
+
+@pytest.fixture(scope="module")
+def folder(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("pico")
+    save_folder(new_model(seed=1), tokenizer, place)
+    return place
+
+
+def test_a_packed_segment_has_the_logits_it_has_alone(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    pupil = Pupil(seed=3).eval()
+    batch = Lessons(tokenizer, seed=0, batches=1, size=2, ask=True)[0]
+    with torch.no_grad():
+        seen = pupil.see(batch)
+        embedded = pupil.model.get_input_embeddings()(batch.ids)
+        places = batch.ids == pupil.model.config.image_token_id
+        embedded = embedded.masked_scatter(places[..., None], seen)
+        packed = pupil.model.lm_head(
+            pupil.model.model.language_model(
+                inputs_embeds=embedded,
+                position_ids=batch.positions,
+                attention_mask=segment_mask(batch.segments, embedded.dtype),
+                use_cache=False,
+            ).last_hidden_state
+        )
+        per_picture = batch.pixels.shape[0] // 2
+        for row in range(2):
+            for number in range(1, int(batch.segments[row].max()) + 1):
+                keep = (batch.segments[row] == 0) | (batch.segments[row] == number)
+                ids = batch.ids[row][keep][None]
+                alone = pupil.model(
+                    input_ids=ids,
+                    mm_token_type_ids=(ids == pupil.model.config.image_token_id).int(),
+                    pixel_values=batch.pixels[row * per_picture : (row + 1) * per_picture],
+                    image_grid_thw=batch.grid[row][None],
+                ).logits
+                assert torch.allclose(packed[row][keep], alone[0], atol=2e-5)
+
+
+def test_only_answers_carry_a_loss_and_each_ends_its_turn(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    batch = Lessons(tokenizer, seed=0, batches=1, size=4, ask=True)[0]
+    for row in range(4):
+        for number in range(1, int(batch.segments[row].max()) + 1):
+            here = batch.segments[row] == number
+            labels = batch.labels[row][here]
+            answer = tokenizer.decode(labels[labels != IGNORED])
+            assert answer.endswith("<|im_end|>")
+            # Shifted by one: a label is the token that follows its position.
+            ids = batch.ids[row][here]
+            assert torch.equal(labels[:-1][labels[:-1] != IGNORED], ids[1:][labels[:-1] != IGNORED])
+        assert (batch.labels[row][batch.segments[row] <= 0] == IGNORED).all()
+
+
+def test_patches_equal_the_image_processor_s(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, size=(2, 168, 224, 3), dtype=np.uint8)
+    processor = AutoProcessor.from_pretrained(folder)
+    expected = processor.image_processor(
+        images=[Image.fromarray(picture) for picture in pictures], return_tensors="pt"
+    )["pixel_values"]
+    assert torch.allclose(torch.from_numpy(patches(pictures)), expected, atol=1e-6)
+
+
+def test_dense_targets_name_what_stands_in_a_cell() -> None:
+    red_cube = Thing(shape="cube", colour="red", size="large", x=42, y=70, foot=70, radius=14)
+    world = World(
+        mode=FLAT, width=196, height=196, things=(red_cube,), clutter=0.0, background=0
+    )
+    looks, centres, offsets = dense_targets(world, (7, 7))
+    # x 42 is the middle of column 1, y 70 the middle of row 2: cell 2 * 7 + 1 of 7 columns.
+    assert centres.nonzero()[0].tolist() == [15]
+    assert looks[15].sum() == 1 and looks[15, 0] == 1
+    assert offsets[15].tolist() == [0.5, 0.5, 0.5]
+
+
+def test_the_same_index_gives_the_same_batch(tokenizer: PreTrainedTokenizerFast) -> None:
+    one = Lessons(tokenizer, seed=5, batches=9, size=2, ask=True)[7]
+    two = Lessons(tokenizer, seed=5, batches=9, size=2, ask=True)[7]
+    assert torch.equal(one.ids, two.ids) and torch.equal(one.pixels, two.pixels)
+
+
+def test_the_rate_warms_up_and_ends_at_a_twentieth() -> None:
+    assert schedule(0, total=1000, warmup=100) == 0.01
+    assert schedule(99, total=1000, warmup=100) == 1.0
+    assert abs(schedule(1000, total=1000, warmup=100) - 0.05) < 1e-12
