@@ -20,7 +20,14 @@ from vlmtune.types import JSON, Stage
 class Section(BaseModel):
     """A part of the config: unknown keys are refused, fields are read-only, docstrings are help."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # Strict: "8" and true are not numbers. Neither is infinity.
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
 class ModelConfig(Section):
@@ -67,7 +74,7 @@ class TrainingConfig(Section):
     """What every stage shares."""
 
     max_length: int | None = Field(default=2048, ge=1)
-    """Longest prompt plus answer in tokens; a longer row is reported, image tokens are never cut."""
+    """Longest prompt plus answer in tokens; a longer row is reported, never cut."""
 
 
 class GrpoConfig(Section):
@@ -126,7 +133,7 @@ class TrackingConfig(Section):
 class RunConfig(Section):
     """The whole run."""
 
-    stage: Stage
+    stage: Stage = Field(strict=False)
     """sft, dpo or grpo."""
     backend: Literal["auto", "mlx", "scripted"] = "auto"
     """auto takes the first that runs here and says why not the others."""
