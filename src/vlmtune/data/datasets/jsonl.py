@@ -36,7 +36,7 @@ _OTHER_FILES: tuple[tuple[bytes, str], ...] = (
 def load(
     *,
     split: str,
-    seed: int,  # noqa: ARG001 - the door's signature; a file's order is its own
+    seed: int,
     options: Mapping[str, JSON],
     skip: SkipReport,
 ) -> Iterator[Example]:
@@ -110,7 +110,7 @@ def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         if number == 1:
             line = line.removeprefix(_BOM)
         if line.strip():
-            yield number, line
+            yield number, line.rstrip(b"\r\n")
 
 
 def _object(line: bytes) -> Mapping[str, JSON]:
