@@ -1,6 +1,6 @@
 """Make pico, the embedded model, from nothing: tokenizer, training, folder. Hours of CPU.
 
-    python scripts/build_pico.py --work outputs/pico --folder outputs/pico/model
+python scripts/build_pico.py --work outputs/pico --folder outputs/pico/model
 """
 
 import argparse
@@ -12,7 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 def main() -> int:
     """Parse the flags and run the recipe; a killed run goes on where it was."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--work", type=Path, default=Path("outputs/pico"), help="checkpoints, log")
     parser.add_argument("--folder", type=Path, default=Path("outputs/pico/model"), help="result")
     parser.add_argument("--vision_batches", type=int, help="lessons for the vision tower")

@@ -6,7 +6,7 @@ row of one split is never a row of another, for any seed.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import PIL.Image
@@ -51,7 +51,7 @@ class Scenes:
     split: str = "train"
     seed: int = 0
     kinds: Sequence[Kind] = KINDS
-    options: SceneOptions = SceneOptions()
+    options: SceneOptions = field(default_factory=SceneOptions)
 
     def __len__(self) -> int:
         """Rows in the split."""
@@ -95,7 +95,7 @@ class Scenes:
         if not 0 <= index < LENGTH:
             raise IndexError(f"scenes has rows 0 to {LENGTH - 1}, not {index}")
         random = self.stream(index)
-        # Drawn before the scene: true statements are easier to find, and would outnumber false ones.
+        # Drawn before the scene: true statements are easier to find and would be too many.
         wanted = ("yes", "no")[int(random.integers(2))]
         for _ in range(ATTEMPTS):
             world = sample_world(random, self.options, plot=_draw_plot(random, kind))

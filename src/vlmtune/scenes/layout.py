@@ -100,9 +100,7 @@ def _looks(random: np.random.Generator, count: int) -> list[tuple[str, str, str]
     ]
 
 
-def _flat_thing(
-    look: tuple[str, str, str], x: float, y: float, radius: float
-) -> Thing:
+def _flat_thing(look: tuple[str, str, str], x: float, y: float, radius: float) -> Thing:
     shape, colour, size = look
     return Thing(shape=shape, colour=colour, size=size, x=x, y=y, foot=y, radius=radius)
 
@@ -174,7 +172,7 @@ def hidden_share(thing: Thing, everyone: Sequence[Thing]) -> float:
     for other in everyone:
         if other is thing or other.ground is None or other.ground[1] >= thing.ground[1]:
             continue
-        if other.shape == TRAY or thing.shape == TRAY:
+        if TRAY in (other.shape, thing.shape):
             continue
         reach = thing.radius + other.radius
         wide = min(reach - abs(thing.x - other.x), 2 * min(thing.radius, other.radius))
@@ -208,9 +206,7 @@ def _plotted(
     return []
 
 
-def _tell_apart(
-    random: np.random.Generator, looks: list[tuple[str, str, str]], count: int
-) -> None:
+def _tell_apart(random: np.random.Generator, looks: list[tuple[str, str, str]], count: int) -> None:
     """Give the first `count` looks distinct names, so that questions can point at them."""
     for index in range(count):
         others = [look[:2] for other, look in enumerate(looks) if other != index]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vlmtune.scenes import truth
-from vlmtune.scenes.world import COLOURS, FLAT, PERSPECTIVE, SHAPES, TRAY, Thing, World
+from vlmtune.scenes.world import COLOURS, PERSPECTIVE, SHAPES, TRAY, Thing, World
 from vlmtune.types import JSON, Kind
 
 
@@ -52,6 +52,9 @@ RELATION_TEXTS = (
     "Where is the {a} relative to the {b}?",
     "What is the position of the {a} with respect to the {b}?",
 )
+OPTION = {"left of": "left", "right of": "right"}
+"""How CV-Bench writes two of the directions as options."""
+
 PLURAL = {shape: f"{shape}s" for shape in SHAPES}
 BETWEEN_TEXT = "Where is the {a} relative to the {b} and the {c}?"
 PROXIMITY_TEXT = "Is the {a} touching, next to or far from the {b}?"
@@ -84,7 +87,7 @@ def _pairs(world: World, random: np.random.Generator) -> list[tuple[Thing, Thing
 def ask_relation(world: World, random: np.random.Generator) -> Question | None:
     """Ask where one thing is, or how close: directions, inside, between, proximity."""
     order = random.permutation(4)
-    for index in (order if random.random() < 0.5 else (3, *order)):
+    for index in order if random.random() < 0.5 else (3, *order):
         asked = (_ask_inside, _ask_between, _ask_proximity, _ask_direction)[index](world, random)
         if asked is not None:
             return asked
@@ -158,16 +161,11 @@ def ask_yes_no(world: World, random: np.random.Generator) -> Question | None:
     for index in random.permutation(len(truth.PAIR_RELATIONS)):
         relation = truth.PAIR_RELATIONS[index]
         for one, other in _pairs(world, random):
-            if truth.holds(world, relation, one, other) is wanted and _worth_asking(
-                world, relation, one, other
-            ):
+            # Where there is no tray, nobody would ask what is inside it.
+            asked = relation != "inside" or other.shape == TRAY
+            if asked and truth.holds(world, relation, one, other) is wanted:
                 return _statement(world, relation, one, other, wanted)
     return None
-
-
-def _worth_asking(world: World, relation: str, one: Thing, other: Thing) -> bool:
-    """Skip a false "inside" about a pair where nothing suggests it: no tray, no question."""
-    return relation != "inside" or other.shape == TRAY
 
 
 def _statement(world: World, relation: str, one: Thing, other: Thing, holds: bool) -> Question:
@@ -241,7 +239,7 @@ def ask_count(world: World, random: np.random.Generator) -> Question | None:
 
 
 def _listing(world: World, things: Sequence[Thing]) -> str:
-    ordered = sorted(things, key=lambda thing: world.cell(thing))
+    ordered = sorted(things, key=world.cell)
     return where(world, ordered) if ordered else "none"
 
 
@@ -332,10 +330,9 @@ def _choice_relation(world: World, random: np.random.Generator) -> Question | No
         if random.random() < 0.5:
             options.reverse()
         return _choice(
-            text, [option.removesuffix(" of") if "front" not in option else option
-                   for option in options],
-            relation.removesuffix(" of") if "front" not in relation else relation,
-            task="Relation", seen=where(world, (one, other)), misread=_swapped(world, one, other),
+            text, [OPTION.get(option, option) for option in options],
+            OPTION.get(relation, relation), task="Relation",
+            seen=where(world, (one, other)), misread=_swapped(world, one, other),
         )  # fmt: skip
     return None
 
@@ -362,7 +359,7 @@ def _choice(
 
 def ask_caption(world: World, random: np.random.Generator) -> Question | None:
     """Ask for a description: how many things, each with its size and place, from left to right."""
-    ordered = sorted(world.things, key=lambda thing: world.cell(thing))
+    ordered = sorted(world.things, key=world.cell)
     wrong = list(ordered)
     index = int(random.integers(len(wrong)))
     mistaken = [colour for colour in COLOURS if colour != wrong[index].colour]
@@ -393,4 +390,3 @@ ASKERS: Mapping[Kind, Asker] = {
     Kind.CHOICE: ask_choice,
     Kind.CAPTION: ask_caption,
 }
-__all__ = ["ASKERS", "FLAT", "Question", "where"]

@@ -10,14 +10,15 @@ never asked, as true or as false. The margins, as shares of the shorter side of 
     next to                      gap 0.03 to 0.08; not next to from 0.20
     far from                     gap from 0.30; not far from below 0.15
     inside                       a tray and what stands in it; nothing else is in a tray
-    between                      on the line of two things that stand on opposite sides, side by side
+    between                      on the line of two things, with room to both
     closer (distance, depth)     1.5 times, 0.45 m
 """
 
 import math
+from collections.abc import Callable
 
 from vlmtune.scenes.layout import FOCAL
-from vlmtune.scenes.world import FLAT, PERSPECTIVE, TRAY, Thing, World
+from vlmtune.scenes.world import FLAT, TRAY, Thing, World
 
 SIDEWAYS = 0.10
 CERTAINLY_NOT = 0.04
@@ -55,21 +56,11 @@ def holds(world: World, relation: str, one: Thing, other: Thing) -> bool | None:
     """
     if relation == "inside":
         return _inside(one, other)
-    if TRAY in (one.shape, other.shape):
-        return None
-    if relation in PROXIMITY:
-        return _near(world, relation, one, other)
     if relation in ("right of", "below", "behind"):
         return holds(world, INVERSE[relation], other, one)
-    if relation == "left of":
-        return _lies(world, other.x - one.x, abs(other.foot - one.foot), strict=True)
-    if relation == "above":
-        if world.mode != FLAT:
-            return None
-        return _lies(world, other.foot - one.foot, abs(other.x - one.x), strict=True)
-    if relation == "in front of":
-        return _in_front(world, one, other)
-    raise ValueError(f"unknown relation {relation!r}; known: {', '.join(PAIR_RELATIONS)}")
+    if relation not in _JUDGES:
+        raise ValueError(f"unknown relation {relation!r}; known: {', '.join(PAIR_RELATIONS)}")
+    return None if TRAY in (one.shape, other.shape) else _JUDGES[relation](world, one, other)
 
 
 def direction(world: World, one: Thing, other: Thing) -> str | None:
@@ -133,35 +124,46 @@ def closer_to(anchor: Thing, one: Thing, other: Thing) -> bool | None:
     return mine < theirs
 
 
-def _lies(world: World, ahead: float, aside: float, *, strict: bool) -> bool | None:
+def _left(world: World, one: Thing, other: Thing) -> bool | None:
+    return _lies(world, other.x - one.x, abs(other.foot - one.foot))
+
+
+def _above(world: World, one: Thing, other: Thing) -> bool | None:
+    if world.mode != FLAT:
+        return None
+    return _lies(world, other.foot - one.foot, abs(other.x - one.x))
+
+
+def _lies(world: World, ahead: float, aside: float) -> bool | None:
     if ahead >= SIDEWAYS * world.span:
-        return True if not strict or aside <= ahead else None
+        return True if aside <= ahead else None
     return False if ahead <= -CERTAINLY_NOT * world.span else None
 
 
 def _in_front(world: World, one: Thing, other: Thing) -> bool | None:
-    if world.mode != PERSPECTIVE:
-        return None
     nearer = closer_to_camera(one, other, world)
-    if nearer is None or abs(one.x - other.x) > 0.25 * world.span:
+    aside = abs(one.x - other.x)
+    if nearer is None or aside > 0.25 * world.span:
         return None
     # Sideways wins when it is larger than what the feet show; then neither answer is plain.
-    if abs(one.x - other.x) > abs(one.foot - other.foot) * 1.2 and nearer:
-        return None
-    return nearer
+    return None if nearer and aside > 1.2 * abs(one.foot - other.foot) else nearer
 
 
-def _near(world: World, relation: str, one: Thing, other: Thing) -> bool | None:
+def _touching(world: World, one: Thing, other: Thing) -> bool | None:
     space = gap(world, one, other)
-    if relation == "touching":
-        return True if space <= 0.0 else (None if space < 0.03 else False)
-    if relation == "next to":
-        if 0.03 <= space <= 0.08:
-            return True
-        return False if space >= 0.20 else None
-    if space >= 0.30:
+    return True if space <= 0.0 else (None if space < 0.03 else False)
+
+
+def _next_to(world: World, one: Thing, other: Thing) -> bool | None:
+    space = gap(world, one, other)
+    if 0.03 <= space <= 0.08:
         return True
-    return False if space < 0.15 else None
+    return False if space >= 0.20 else None
+
+
+def _far(world: World, one: Thing, other: Thing) -> bool | None:
+    space = gap(world, one, other)
+    return True if space >= 0.30 else (False if space < 0.15 else None)
 
 
 def _inside(one: Thing, other: Thing) -> bool | None:
@@ -171,3 +173,13 @@ def _inside(one: Thing, other: Thing) -> bool | None:
     if apart < 0.5 * other.radius and one.radius < other.radius:
         return True
     return False if apart > one.radius + other.radius else None
+
+
+_JUDGES: dict[str, Callable[[World, Thing, Thing], bool | None]] = {
+    "left of": _left,
+    "above": _above,
+    "in front of": _in_front,
+    "touching": _touching,
+    "next to": _next_to,
+    "far from": _far,
+}

@@ -87,9 +87,7 @@ def test_patches_equal_the_image_processor_s(folder: Path) -> None:
 
 def test_dense_targets_name_what_stands_in_a_cell() -> None:
     red_cube = Thing(shape="cube", colour="red", size="large", x=42, y=70, foot=70, radius=14)
-    world = World(
-        mode=FLAT, width=196, height=196, things=(red_cube,), clutter=0.0, background=0
-    )
+    world = World(mode=FLAT, width=196, height=196, things=(red_cube,), clutter=0.0, background=0)
     looks, centres, offsets = dense_targets(world, (7, 7))
     # x 42 is the middle of column 1, y 70 the middle of row 2: cell 2 * 7 + 1 of 7 columns.
     assert centres.nonzero()[0].tolist() == [15]

@@ -47,7 +47,7 @@ class Batch:
         ids: Token ids, int64 [B, S].
         positions: M-RoPE positions, int64 [3, B, S].
         segments: 0 prefix, 1.. questions, -1 padding, int64 [B, S].
-        labels: Next-token labels, already shifted; IGNORED where there is no loss, int64 [B, S].
+        labels: Next-token labels, already shifted; IGNORED elsewhere, int64 [B, S].
         looks: Which looks have their centre in each cell, float32 [B, cells, LOOKS].
         centres: How many centres a cell has, 0..3, int64 [B, cells].
         offsets: Centre within its cell, 0..1, of cells with exactly one; else NaN [B, cells, 3]:
@@ -66,7 +66,7 @@ class Batch:
 
 
 class Lessons(torch.utils.data.Dataset[Batch]):
-    """Batch i of the course, computed from (seed, i) alone, so that training can resume at any i."""
+    """Batch i of the course, computed from (seed, i) alone: training can resume at any i."""
 
     def __init__(
         self, tokenizer: PreTrainedTokenizerFast, *, seed: int, batches: int, size: int, ask: bool
@@ -95,11 +95,9 @@ class Lessons(torch.utils.data.Dataset[Batch]):
         random = self.scenes.stream(index)
         width, height = SIZES[int(random.integers(len(SIZES)))]
         options = SceneOptions(width=width, height=height)
-        worlds = [
-            sample_world(random, options, plot=_plot(random)) for _ in range(self.size)
-        ]
+        worlds = [sample_world(random, options, plot=_plot(random)) for _ in range(self.size)]
         rows = [self._row(world, random) if self.ask else ([], []) for world in worlds]
-        return collate(self.tokenizer, worlds, rows)
+        return collate(worlds, rows)
 
     def _row(
         self, world: World, random: np.random.Generator
@@ -117,9 +115,7 @@ class Lessons(torch.utils.data.Dataset[Batch]):
         return self._ids(before), segments
 
     def _segment(self, question: Question, style: str) -> tuple[list[int], list[int]]:
-        row = Example(
-            id="", question=question.text, kind=question.kind, choices=question.choices
-        )
+        row = Example(id="", question=question.text, kind=question.kind, choices=question.choices)
         if question.kind is Kind.CAPTION:
             style = DIRECT
         target = target_text(style=style, answer=question.answer, rationale=question.rationale)
@@ -136,7 +132,6 @@ def _plot(random: np.random.Generator) -> str:
 
 
 def collate(
-    tokenizer: PreTrainedTokenizerFast,
     worlds: Sequence[World],
     rows: Sequence[tuple[list[int], list[tuple[list[int], list[int]]]]],
 ) -> Batch:
@@ -182,7 +177,8 @@ def patches(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         cell row by row, each as (channel, time, y, x), normalised by CLIP's mean and deviation.
     """
     count, height, width, _ = pictures.shape
-    scaled = (pictures.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
+    mean, deviation = np.array(MEAN, dtype=np.float32), np.array(STD, dtype=np.float32)
+    scaled = (pictures.astype(np.float32) / 255 - mean) / deviation
     cut = scaled.reshape(
         count, height // CELL, MERGE, PATCH, width // CELL, MERGE, PATCH, 3
     ).transpose(0, 1, 4, 2, 5, 7, 3, 6)
@@ -243,5 +239,3 @@ def dense_targets(
             else np.nan
         )
     return looks, np.minimum(centres, 3), offsets
-
-

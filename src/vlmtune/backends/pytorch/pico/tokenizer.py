@@ -73,8 +73,10 @@ PLAIN_ENGLISH = (
     "How many people are there? There are three people and two dogs.",
     "Which object is closer to the camera taking this photo? The table is behind the cup.",
     "Describe the spatial relationships in this image. What is on top of the desk?",
-    "Select from the following choices. Answer with the option's letter from the given choices "
-    "directly. Based on the image, is this statement true or false? Answer:",
+    (
+        "Select from the following choices. Answer with the option's letter from the given choices "
+        "directly. Based on the image, is this statement true or false? Answer:"
+    ),
     "You are a helpful assistant. system user assistant",
     "0 1 2 3 4 5 6 7 8 9 one two three four five six seven eight nine ten none true false",
 )

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the name everybody knows)
+import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
@@ -124,7 +124,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     pupil = Pupil(seed=recipe.seed)
     for course in ("vision", "language"):
-        _run_course(course, recipe, pupil, tokenizer, folder, console)
+        _run_course(course, recipe, pupil, tokenizer=tokenizer, folder=folder, console=console)
     return pupil
 
 
@@ -132,6 +132,7 @@ def _run_course(
     course: str,
     recipe: Recipe,
     pupil: Pupil,
+    *,
     tokenizer: PreTrainedTokenizerFast,
     folder: Path,
     console: Console,
@@ -141,7 +142,8 @@ def _run_course(
     optimizer = torch.optim.AdamW(
         pupil.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
     )
-    start = _load(course, recipe, pupil, optimizer, folder)
+    path = folder / f"{course}.pt"
+    start = _load(path, recipe=recipe, pupil=pupil, optimizer=optimizer)
     lessons = Lessons(
         tokenizer, seed=recipe.seed, batches=total, size=recipe.size, ask=course == "language"
     )
@@ -159,7 +161,7 @@ def _run_course(
             console.print(" ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
                                    for k, v in line.items()))  # fmt: skip
         if (step + 1) % recipe.save_every == 0 or step + 1 == total:
-            _save(course, step + 1, recipe, pupil, optimizer, folder)
+            _save(path, step=step + 1, recipe=recipe, pupil=pupil, optimizer=optimizer)
 
 
 def _batches(lessons: Lessons, start: int) -> Iterator[tuple[int, Batch]]:
@@ -185,7 +187,11 @@ def _step(
         else:
             answers, right = pupil.answer_loss(batch, seen)
             loss = answers + recipe.dense_weight * dense
-            figures = {"answers": float(answers.detach()), "right": float(right), "dense": float(dense.detach())}
+            figures = {
+                "answers": float(answers.detach()),
+                "right": float(right),
+                "dense": float(dense.detach()),
+            }
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(pupil.parameters(), recipe.clip, error_if_nonfinite=True)
@@ -202,14 +208,14 @@ def schedule(step: int, *, total: int, warmup: int) -> float:
 
 
 def _save(
-    course: str,
+    path: Path,
+    *,
     step: int,
     recipe: Recipe,
     pupil: Pupil,
     optimizer: torch.optim.Optimizer,
-    folder: Path,
 ) -> None:
-    part = folder / f"{course}.pt.part"
+    part = path.with_name(f"{path.name}.part")
     torch.save(
         {
             "step": step,
@@ -219,13 +225,10 @@ def _save(
         },
         part,
     )
-    part.replace(folder / f"{course}.pt")
+    part.replace(path)
 
 
-def _load(
-    course: str, recipe: Recipe, pupil: Pupil, optimizer: torch.optim.Optimizer, folder: Path
-) -> int:
-    path = folder / f"{course}.pt"
+def _load(path: Path, *, recipe: Recipe, pupil: Pupil, optimizer: torch.optim.Optimizer) -> int:
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
