@@ -307,9 +307,9 @@ JSON_VALUES = st.recursive(
     ),
     max_leaves=8,
 )
+SHAPE_COLUMNS = ["conversations", "messages", "texts", "chosen", "rejected", "caption", "label"]
 COLUMNS = st.sampled_from(
-    "id image images prompt question answer solution choices kind conversations messages texts "
-    "chosen rejected caption label rationale".split()
+    [*SHAPE_COLUMNS, "id", "image", "images", "prompt", "question", "answer", "choices", "kind"]
 )
 
 
