@@ -15,7 +15,7 @@ from vlmtune import config_yaml
 from vlmtune.config import RunConfig
 from vlmtune.config_aliases import Translation, translate
 from vlmtune.config_messages import one_line
-from vlmtune.config_tree import put
+from vlmtune.config_tree import ABSENT, look, put
 from vlmtune.errors import ConfigError
 from vlmtune.types import JSON
 
@@ -57,6 +57,7 @@ def resolve(
     *,
     overrides: Sequence[str] = (),
     flags: Mapping[str, object] | None = None,
+    fallbacks: Mapping[str, object] | None = None,
 ) -> Resolved:
     """Build the config and list the settings that were read under another name.
 
@@ -64,6 +65,7 @@ def resolve(
         path: As for `load`.
         overrides: As for `load`.
         flags: As for `load`.
+        fallbacks: Dotted key -> value, used where nothing above sets the key.
 
     Raises:
         ConfigError: One line about the file, key or value that cannot be used.
@@ -85,6 +87,9 @@ def resolve(
         if value is not None:
             put(values, key, value)
             origins[key] = "the command line"
+    for key, value in (fallbacks or {}).items():
+        if look(values, key) is ABSENT:
+            put(values, key, value)
     config = _validated(values, origins, default=str(path) if path is not None else "the settings")
     return Resolved(config=config, translations=tuple(translations))
 

@@ -1,0 +1,16 @@
+"""Supervised fine-tuning: targets, masks and lengths.
+
+python scripts/train_sft.py --debug --max_samples 5
+"""
+
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+# A Python that never installed vlmtune still runs this checkout.
+sys.path.insert(0, str(CHECKOUT / "src"))
+
+from vlmtune.cli import main  # noqa: E402 - the line above makes it importable
+
+if __name__ == "__main__":
+    sys.exit(main("sft", checkout=CHECKOUT))
