@@ -1,4 +1,4 @@
-"""Model folders: is everything there, is it safe to open, and is its config laid out as MLX reads it.
+"""Model folders: is everything there, is it safe to open, is its config laid out for MLX.
 
 transformers 5 writes a nested config; mlx-vlm reads the text model's keys at the root:
 
@@ -35,7 +35,7 @@ def read_json(path: Path) -> dict[str, JSON]:
         ) from error
     if not isinstance(value, dict):
         raise CheckpointError(
-            f"{path} holds a {type(value).__name__}, expected an object; copy the model folder again"
+            f"{path} holds a {type(value).__name__}, expected an object; copy the folder again"
         )
     return value
 

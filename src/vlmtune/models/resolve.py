@@ -4,6 +4,8 @@
     3b-4bit ... 32b-4bit                     Qwen2.5-VL for MLX, from the hub
     ./outputs/sft                            a folder
     mlx-community/Qwen2.5-VL-3B-Instruct-4bit  a hub id
+
+Nothing here loads a model or, before `fetch`, touches the network.
 """
 
 import difflib
@@ -105,9 +107,7 @@ def _local(name: str, folder: Path) -> Resolved:
         )
     family = _family(folder)
     ram_gib = weights_gib(folder) * _WORKSPACE
-    return Resolved(
-        name=name, location=str(folder), is_local=True, ram_gib=ram_gib, family=family
-    )
+    return Resolved(name=name, location=str(folder), is_local=True, ram_gib=ram_gib, family=family)
 
 
 def _family(folder: Path) -> ModelFamily:
