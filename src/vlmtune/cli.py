@@ -64,7 +64,7 @@ def main(stage: str | None, *, checkout: Path, argv: Sequence[str] | None = None
     Returns:
         The exit code: 0 done, 1 the run or a check failed, 2 a user's mistake, 130 Ctrl-C.
     """
-    words = _with_underscores(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
     if "-h" in words or "--help" in words:
         print(help_text(stage))
         return 0
@@ -94,7 +94,7 @@ def parse(words: Sequence[str], *, stage: str | None) -> Arguments:
     """
     parser = _parser(stage)
     try:
-        found, unknown = parser.parse_known_args(list(words))
+        found, unknown = parser.parse_known_args(_with_underscores(words))
     except argparse.ArgumentError as error:
         raise ConfigError(f"{error}; --help lists all flags") from None
     if unknown:

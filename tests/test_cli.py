@@ -1,0 +1,212 @@
+"""What a person sees who types a command: help that runs, one line per mistake, exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vlmtune import cli
+from vlmtune.errors import ConfigError
+
+CHECKOUT = Path(__file__).parents[1]
+HEAVY = {"torch", "transformers", "mlx", "mlx_vlm", "rich", "jinja2", "pydantic", "numpy", "PIL"}
+
+
+def run(*words: str, script: str = "train_grpo.py", cwd: Path = CHECKOUT):
+    return subprocess.run(
+        [sys.executable, CHECKOUT / "scripts" / script, *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def complaint(*words: str, stage: str | None = "grpo") -> str:
+    with pytest.raises(ConfigError) as caught:
+        cli.parse(words, stage=stage)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize("script", ["train.py", "train_sft.py", "train_dpo.py", "train_grpo.py"])
+def test_help_opens_with_a_command_that_parses(script: str) -> None:
+    done = run("--help", script=script)
+    first = done.stdout.splitlines()[0]
+    assert first.startswith(f"python scripts/{script} ")
+    stage = script.removesuffix(".py").removeprefix("train").removeprefix("_") or None
+    flags = cli.parse(first.split()[2:], stage=stage).flags
+    assert flags["debug"] is True
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from pathlib import Path; from vlmtune import cli\n"
+        "cli.main('grpo', checkout=Path('.'), argv=['--help'])\n"
+        "print('LOADED', *sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.rpartition("LOADED")[2].split())
+    assert "vlmtune" in loaded
+    assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        (["--debug"], "debug", True),
+        (["--mlx"], "backend", "mlx"),
+        (["--backend", "scripted"], "backend", "scripted"),
+        (["--model", "pico"], "model.name", "pico"),
+        (["--max_samples", "5"], "data.max_samples", 5),
+        (["--max-samples=5"], "data.max_samples", 5),
+        (["--no_wandb"], "tracking.wandb", False),
+        (["--no-wandb"], "tracking.wandb", False),
+        (["--reward_type", "spatial"], "reward.type", "spatial"),
+        (["--output_dir", "out-put"], "output_dir", "out-put"),
+        (["--seed", "7"], "seed", 7),
+        (["--num_generations", "4"], "grpo.num_generations", 4),
+        (["--dataset", "a.jsonl"], "data.datasets", [{"name": "a.jsonl"}]),
+    ],
+)
+def test_each_flag_sets_exactly_one_field(words: list[str], key: str, value: object) -> None:
+    flags = cli.parse(words, stage="grpo").flags
+    assert {name: given for name, given in flags.items() if given is not None} == {key: value}
+
+
+def test_mlx_model_names_the_model_and_the_backend() -> None:
+    flags = cli.parse(["--mlx_model", "7b-8bit"], stage="sft").flags
+    given = {name: value for name, value in flags.items() if value is not None}
+    assert given == {"model.name": "7b-8bit", "backend": "mlx"}
+
+
+def test_datasets_add_up() -> None:
+    flags = cli.parse(["--dataset", "a.jsonl", "--dataset", "scenes"], stage="sft").flags
+    assert flags["data.datasets"] == [{"name": "a.jsonl"}, {"name": "scenes"}]
+
+
+def test_set_keeps_its_dashes_and_its_order() -> None:
+    words = ["--set", "model.name=a-b", "--set=seed=1"]
+    assert cli.parse(words, stage="sft").overrides == ("model.name=a-b", "seed=1")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--max_sample", "3"], "unknown flag '--max_sample'; did you mean '--max_samples'?"),
+        (["--max", "3"], "unknown flag '--max'"),
+        (["--max_samples", "five"], "invalid int value: 'five'"),
+        (["--max_samples"], "expected one argument"),
+        (["--mlx", "--backend", "scripted"], "not allowed with argument"),
+        (["--mlx_model", "pico", "--backend", "scripted"], "--backend says scripted"),
+        (["--model", "pico", "--mlx_model", "pico"], "not allowed with argument"),
+        (["pico"], "'pico' stands alone"),
+        (["--sft_checkpoint", "x"], "flag '--sft_checkpoint' is not supported: adapters"),
+        (["--resume-from-checkpoint", "x"], "no training to resume"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(words: list[str], told: str) -> None:
+    assert told in complaint(*words)
+
+
+def test_a_reward_has_no_place_in_sft() -> None:
+    assert "unknown flag '--reward_type'" in complaint("--reward_type", "spatial", stage="sft")
+
+
+def test_without_debug_the_script_says_honestly_that_it_cannot_train() -> None:
+    done = run("--seed", "3")
+    assert done.returncode == 2
+    assert done.stderr.startswith("BackendUnavailable: this version rehearses and cannot train")
+    assert "--debug" in done.stderr
+
+
+def test_without_config_the_first_line_names_the_demo_and_the_flag_for_a_real_model() -> None:
+    first = run().stdout.splitlines()[0]
+    assert "configs/demo.yaml" in first
+    assert "--model 3b-4bit" in first
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--debug", "--config", "absent.yaml"], "ConfigError: config 'absent.yaml' not found"),
+        (["--debug", "--set", "grpo.temperatur=1"], "did you mean 'grpo.temperature'?"),
+        (["--debug", "--set", "grpo.temperature=0"], "expected more than 0.0, found 0"),
+        (["--debug", "--set", "stage=sft"], "use scripts/train_sft.py"),
+        (["--debug", "--max_samples", "0"], "data.max_samples in the command line: expected 1"),
+        (["--debug", "--dataset", "scens"], "did you mean 'scenes'?"),
+        (["--debug", "--dataset", "absent.jsonl"], "absent.jsonl"),
+        (["--debug", "--model", "3b-4bt"], "did you mean '3b-4bit'?"),
+        (["--debug", "--reward_type", "spacial"], "did you mean 'spatial'?"),
+        (["--debug", "--backend", "mxl"], "expected 'auto', 'mlx' or 'scripted'"),
+    ],
+)
+def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(
+    words: list[str], told: str, tmp_path: Path
+) -> None:
+    done = run("--output_dir", str(tmp_path / "out"), *words)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_scripts_run_from_any_folder_and_without_installation(tmp_path: Path) -> None:
+    # -S leaves out site-packages, so that only the checkout can provide vlmtune.
+    done = subprocess.run(
+        [sys.executable, "-S", CHECKOUT / "scripts" / "train_grpo.py", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_python_without_the_libraries_is_told_how_to_get_them(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", CHECKOUT / "scripts" / "train_grpo.py", "--debug"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("MissingDependency: ")
+    assert "make setup" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    # Ctrl-C cannot be typed at a chosen moment, so it is raised where the config is read.
+    monkeypatch.setattr("vlmtune.config_file.resolve", interrupted)
+    assert cli.main("grpo", checkout=CHECKOUT, argv=["--debug"]) == cli.INTERRUPTED == 130
+    assert capsys.readouterr().err.startswith("Interrupted: ")
+
+
+def test_a_file_of_another_tool_says_what_was_translated(tmp_path: Path) -> None:
+    config = tmp_path / "theirs.yaml"
+    config.write_text(
+        "training_type: grpo\nmodel: {model_name_or_path: pico}\ndata: {max_samples: 1}\n"
+        "grpo: {num_generations: 2, max_new_tokens: 8}\nrehearsal: {temperatures: []}\n"
+    )
+    done = run(
+        "--config", str(config), "--debug", "--backend", "scripted", "--output_dir",
+        str(tmp_path / "out"), script="train.py",
+    )  # fmt: skip
+    assert "note: training_type is read as stage: 'grpo'" in done.stdout, done.stderr
+    assert "note: grpo.max_new_tokens is read as grpo.max_completion_length: 8" in done.stdout
+    assert "max_completion_length: 8" in done.stdout
+    assert "Traceback" not in done.stderr
