@@ -238,12 +238,31 @@ def _run(arguments: Arguments, *, stage: str | None, checkout: Path) -> int:
 
 
 def _announce(resolved: "Resolved", console: "Console") -> None:
-    """Say how the settings were read; the rehearsal itself says what it will do with them."""
+    """Say what will happen before anything slow starts."""
     from vlmtune import config_file
+    from vlmtune.backends.select import select
 
+    config = resolved.config
+    selection = select(config.backend)
+    sources = ", ".join(dataset.name for dataset in config.data.datasets)
+    rows = f"{config.data.max_samples} at most" if config.data.max_samples else "all"
+    plan = {
+        "stage": f"{config.stage.value}, rehearsed: no weight moves",
+        "backend": selection.reason,
+        "model": config.model.name,
+        "rows": f"{rows} of {sources}",
+    }
+    plan |= {f"not {problem.what}": problem.remedy for problem in selection.rejected}
+    if config.stage.value == "grpo":
+        plan["answers"] = (
+            f"{config.grpo.num_generations} per row, "
+            f"{config.grpo.max_completion_length} tokens at most, reward {config.reward.type}"
+        )
+    for name, text in plan.items():
+        console.print(f"{name:<8} {text}", markup=False)
     for translation in resolved.translations:
         console.print(f"note: {translation}", markup=False)
-    console.print(config_file.render(resolved.config), markup=False, style="dim")
+    console.print(config_file.render(config).rstrip(), markup=False, style="dim")
 
 
 def _refuse_other_stage(resolved: "Resolved", *, stage: str | None, path: Path) -> None:
