@@ -22,7 +22,9 @@ help:
 	@echo "PYTHON=/path/to/python3.12 chooses the Python of a new $(VENV)."
 
 setup: $(VENV)/.installed-mlx
+	@:
 setup-dev: $(VENV)/.installed-dev
+	@:
 
 demo: setup
 	@$(PY) scripts/train_grpo.py --debug $(ARGS)
@@ -58,11 +60,11 @@ $(PY):
 # uv installs in a tenth of pip's time; without it pip does the same work.
 define install
 started=$$(date +%s); \
-if [ -x $(VENV)/bin/uv ] || $(PY) -m pip install -q -c constraints.txt uv; then \
+if [ -x $(VENV)/bin/uv ] || $(PY) -m pip install -qq -c constraints.txt uv; then \
   $(VENV)/bin/uv pip install -q --python $(PY) -c constraints.txt -e '.[$(1)]'; \
 else \
   echo "setup: uv is not to be had here, installing with pip"; \
-  $(PY) -m pip install -q -c constraints.txt -e '.[$(1)]'; \
+  $(PY) -m pip install -qq -c constraints.txt -e '.[$(1)]'; \
 fi && echo "setup: [$(1)] installed in $$(($$(date +%s) - started)) s"
 endef
 
@@ -74,6 +76,6 @@ $(VENV)/.installed-mlx: $(PINS) | $(PY)
 # pip goes first for torch, because its configuration may know a CPU build that uv does not see.
 $(VENV)/.installed-dev: $(PINS) | $(PY)
 	@echo "setup: installing PyTorch and the development tools, some minutes the first time"
-	@$(PY) -m pip install -q -c constraints.txt torch
+	@$(PY) -m pip install -qq -c constraints.txt torch
 	@$(call install,dev)
 	@touch $@
