@@ -1,4 +1,4 @@
-"""The doors of the house on one page: what a dataset, a reward, a family and a backend must offer."""
+"""The doors of the house: what a dataset, a reward, a family and a backend must offer."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
