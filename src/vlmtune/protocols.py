@@ -1,16 +1,19 @@
-"""The doors of the house: what a dataset, a reward, a family and a backend must offer."""
+"""The doors of the house: what datasets, rewards, benchmarks and backends must offer."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from vlmtune.types import (
     JSON,
+    BenchmarkRow,
     Completion,
     Encoded,
     Example,
+    Judgement,
     ModelInfo,
     Problem,
     Prompt,
+    RowSource,
     Sampling,
     Score,
 )
@@ -52,6 +55,60 @@ class RewardFunction(Protocol):
         self, *, prompts: Sequence[JSON], completions: Sequence[JSON], **columns: JSON
     ) -> list[float]:
         """Grade a batch, TRL's way: columns are lists as long as `completions`."""
+        ...
+
+
+class Benchmark(Protocol):
+    """`BENCHMARK` of a module in `vlmtune.evaluation.benchmarks`; no model is loaded here."""
+
+    @property
+    def name(self) -> str:
+        """As reports print it: "CV-Bench"."""
+        ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns without which an answer cannot be graded."""
+        ...
+
+    @property
+    def protocols(self) -> Mapping[str, str]:
+        """Ways to ask, the usual one first -> what each does, in one phrase."""
+        ...
+
+    def rows(self, source: RowSource) -> Iterator[BenchmarkRow]:
+        """Yield rows in the benchmark's order, opening no image.
+
+        Raises:
+            DataError: If the rows cannot be had or a row is not one of this benchmark.
+        """
+        ...
+
+    def example(self, row: BenchmarkRow, *, protocol: str) -> Example:
+        """Put a row as a question."""
+        ...
+
+    def candidates(self, protocol: str) -> tuple[str, ...]:
+        """Answers whose likelihoods are compared; empty when the model is to write one itself."""
+        ...
+
+    def judge(self, columns: Mapping[str, JSON], completion: str, *, thinking: bool) -> Judgement:
+        """Grade one answer; deterministic.
+
+        Args:
+            columns: The row's columns, and whatever else its saved answer has.
+            completion: What the model wrote.
+            thinking: The model was asked for <think> and <answer> tags.
+
+        Raises:
+            DataError: If the row's gold answer cannot be used.
+        """
+        ...
+
+    def summary(
+        self, judged: Sequence[tuple[Mapping[str, JSON], Judgement]], *, thinking: bool
+    ) -> Mapping[str, JSON]:
+        """Add up what only this benchmark knows: official tables, other readers, curves."""
         ...
 
 

@@ -6,6 +6,7 @@ All are frozen, keyword-only dataclasses. A decoded image is never stored: an `I
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import PIL.Image
@@ -229,6 +230,58 @@ class Score:
         if self.parts.get("accuracy", 0.0) == 1.0:
             return Verdict.CORRECT
         return Verdict.UNREADABLE if self.reading.how is How.UNREADABLE else Verdict.WRONG
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowSource:
+    """Where a benchmark finds its rows.
+
+    Attributes:
+        path: A local file or folder, or None for the benchmark's own place (the hub, or a scene).
+        image_folder: Where relative picture paths start, or None for the folder of `path`.
+        seed: Seed of benchmarks that are drawn and not downloaded.
+        count: How many rows such a benchmark draws, or None for its usual number; a benchmark
+            with rows of its own gives them all.
+    """
+
+    path: Path | None = None
+    image_folder: Path | None = None
+    seed: int = 0
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkRow:
+    """One row of a benchmark.
+
+    Attributes:
+        id: Unique in the benchmark, stable between runs.
+        columns: The benchmark's own columns, without picture bytes; `json.dumps` accepts them.
+        image: Its picture, or None where only saved answers are graded.
+    """
+
+    id: str
+    columns: Mapping[str, JSON]
+    image: ImageRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A benchmark's verdict on one answer.
+
+    Attributes:
+        verdict: By the benchmark's headline reading.
+        gold: The right answer, for people: "(C)", "yes".
+        reading: What was read, or "" when nothing was.
+        groups: Name of a grouping -> this row's group: {"task": "Count", "source": "COCO"}.
+        details: What the benchmark's own roll-up and the report need besides.
+    """
+
+    verdict: Verdict
+    gold: str
+    reading: str
+    groups: Mapping[str, str]
+    details: Mapping[str, JSON] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
