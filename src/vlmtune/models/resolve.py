@@ -89,11 +89,12 @@ def resolve(name: str, *, backend: str = "mlx") -> Resolved:
             ram_gib=known[name].ram_gib,
             family=family,
         )
-    folder = Path(name).expanduser()
+    folder = Path(name).expanduser() if name.startswith("~/") else Path(name)
     if name and folder.is_dir():
         return _local(name, folder)
-    if name.startswith((".", "~", "/")) or folder.exists() or name.count("/") > 1 or "\\" in name:
-        found = "is a file" if folder.exists() else "does not exist"
+    looks_like_path = name.startswith((".", "~", "/")) or name.count("/") > 1 or "\\" in name
+    if looks_like_path or folder.is_file():
+        found = "is a file" if folder.is_file() else "does not exist"
         raise CheckpointError(f"model path {name} {found}; give a folder with config.json in it")
     if HUB_ID.fullmatch(name):
         return Resolved(name=name, location=name, is_local=False, ram_gib=None, family=None)

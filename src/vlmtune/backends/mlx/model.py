@@ -197,7 +197,7 @@ def _described(resolved: Resolved, folder: Path, network: Any, processor: Any) -
     info = ModelInfo(
         name=resolved.name,
         path=str(folder),
-        parameters=_parameters(network),
+        parameters=count_parameters(network),
         architecture=str(config["model_type"]),
     )
     return LoadedModel(
@@ -209,7 +209,7 @@ def _described(resolved: Resolved, folder: Path, network: Any, processor: Any) -
     )
 
 
-def _parameters(network: Any) -> int:
+def count_parameters(network: Any) -> int:
     """Count weights as if none were packed: a quantised layer holds several in each integer."""
     packed = {
         f"{name}.weight": 32 // module.bits
