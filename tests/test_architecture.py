@@ -99,7 +99,8 @@ def _undocumented(tree: ast.Module) -> Iterator[str]:
 
 
 def test_imports_at_module_level_make_no_circle() -> None:
-    graph = {module: set(_imports(path)) for module, path in _modules().items()}
+    known = _modules()
+    graph = {module: set(_imports(path, known)) for module, path in known.items()}
     circles = [" > ".join(circle) for module in graph if (circle := _circle(graph, (module,)))]
     assert circles == []
 
@@ -112,8 +113,7 @@ def _modules() -> dict[str, Path]:
     return found
 
 
-def _imports(path: Path) -> Iterator[str]:
-    known = _modules()
+def _imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
     for node in tree_of(path).body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)

@@ -38,11 +38,6 @@ def test_listing_names_imports_no_engine() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_kind_without_any_file_says_so() -> None:
-    with pytest.raises(ConfigError, match="benchmark 'vsr' not found; Available: none"):
-        discovery.load("benchmark", "vsr")
-
-
 def test_a_misspelt_name_suggests_the_right_one() -> None:
     with pytest.raises(ConfigError) as caught:
         discovery.load("reward", "spacial")
