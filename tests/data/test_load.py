@@ -1,7 +1,6 @@
 """Loading a run's rows: order, stage requirements, bad rows, fingerprint."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,10 @@ import PIL.Image
 import pytest
 
 from vlmtune.config import DataConfig, DatasetConfig, RunConfig
-from vlmtune.data.load import Loaded, load_examples, shuffled
+from vlmtune.data.load import Loaded, load_examples
 from vlmtune.data.skips import headline
 from vlmtune.errors import ConfigError, DataError
-from vlmtune.types import Example, Stage
+from vlmtune.types import Stage
 
 
 def rows(number: int, **more: Any) -> list[dict[str, Any]]:
@@ -171,27 +170,6 @@ def test_shuffling_depends_on_the_seed_alone(tmp_path: Path) -> None:
     assert first != questions(loaded(path, max_samples=None, shuffle=True, seed=2))
     # The first rows of a capped run are the first rows of the whole.
     assert questions(loaded(path, max_samples=5, shuffle=True, seed=1)) == first[:5]
-
-
-def test_a_shuffle_buffer_is_even_when_all_rows_fit() -> None:
-    counts = [0] * 4
-    for seed in range(2000):
-        order = list(shuffled(iter(example_rows(4)), seed=str(seed), buffer=4))
-        counts[int(order[0].id)] += 1
-    # 500 expected each; five standard deviations are 97.
-    assert all(abs(count - 500) < 97 for count in counts)
-
-
-def test_a_longer_source_is_shuffled_within_a_window_and_loses_no_row() -> None:
-    order = [int(row.id) for row in shuffled(iter(example_rows(100)), seed="s", buffer=10)]
-    assert sorted(order) == list(range(100))
-    assert order != list(range(100))
-    # Row i can come out early by at most the buffer: place p holds no row beyond p + 10.
-    assert all(row <= place + 10 for place, row in enumerate(order))
-
-
-def example_rows(number: int) -> Iterator[Example]:
-    return (Example(id=str(i), question="Q") for i in range(number))
 
 
 def test_the_fingerprint_follows_content_and_not_place(tmp_path: Path) -> None:

@@ -2,16 +2,16 @@
 
 Order. Sources are drawn from in turn, one good row each, so `max_samples` covers all of them; a
 source that runs out drops from the round. With `data.shuffle` every source is shuffled by itself
-first, through a buffer of `SHUFFLE_BUFFER` rows: a source that fits the buffer is shuffled evenly,
-a longer one is mixed within a window of that size, which keeps memory bounded and gives the first
-row without reading the whole file. The order depends on `seed` and the files alone, so it is the
-same on every machine and backend.
+first. An index-addressable one (it has a `table`) is permuted by row number, which computes no row
+that is not used. Any other goes through a buffer of `SHUFFLE_BUFFER` rows: a source that fits the
+buffer is shuffled evenly, a longer one is mixed within a window of that size, which keeps memory
+bounded and gives the first row without reading the whole file. The order depends on `seed` and the
+files alone, so it is the same on every machine and backend.
 """
 
 import hashlib
 import itertools
 import json
-import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,13 +22,11 @@ from vlmtune.config import DatasetConfig, RunConfig
 from vlmtune.data import images
 from vlmtune.data.datasets import jsonl
 from vlmtune.data.images import BytesImage, FileImage
+from vlmtune.data.order import in_random_order, shuffled
 from vlmtune.data.skips import SkipLog, SourceReport
 from vlmtune.errors import ConfigError, DataError
 from vlmtune.protocols import DatasetLoader
 from vlmtune.types import Example, ImageRef, Kind, Stage
-
-SHUFFLE_BUFFER = 10_000
-"""Rows held while shuffling."""
 
 _JSONL_SUFFIXES = (".jsonl", ".json", ".ndjson")
 
@@ -132,29 +130,6 @@ def load_examples(
     return Loaded(examples=tuple(kept), report=report)
 
 
-def shuffled(
-    rows: Iterator[Example], *, seed: str, buffer: int = SHUFFLE_BUFFER
-) -> Iterator[Example]:
-    """Shuffle rows through a buffer; even for at most `buffer` rows, windowed beyond.
-
-    Args:
-        rows: The rows.
-        seed: Fixes the order, on every machine and Python version.
-        buffer: Rows held, >= 1.
-    """
-    # Only random() is promised to stay the same across Python versions; randrange() is not.
-    draw = random.Random(seed)
-    held = list(itertools.islice(rows, buffer))
-    for row in rows:
-        place = int(draw.random() * len(held))
-        yield held[place]
-        held[place] = row
-    while held:
-        place = int(draw.random() * len(held))
-        held[place], held[-1] = held[-1], held[place]
-        yield held.pop()
-
-
 def stage_problem(example: Example, *, stage: Stage) -> str:
     """Say what a row lacks for a stage.
 
@@ -211,10 +186,16 @@ def _open_source(config: RunConfig, index: int) -> _Source:
             f"dataset '{dataset.name}' never ends, so data.max_samples: null would never finish; "
             "set a number"
         )
+    shuffle_seed = f"shuffle {config.seed} {index}"
+    table = getattr(loader, "table", None) if config.data.shuffle else None
+    if table is not None:
+        found = table(split=dataset.split, seed=config.seed, options=options)
+        rows = in_random_order(found, seed=shuffle_seed)
+        return _Source(name=dataset.name, rows=rows, log=log)
     rows = loader.load(split=dataset.split, seed=config.seed, options=options, skip=log)
     if config.data.shuffle and not endless:
         # Rows of an endless source are independent draws already: a buffer would only cost time.
-        rows = shuffled(rows, seed=f"shuffle {config.seed} {index}")
+        rows = shuffled(rows, seed=shuffle_seed)
     return _Source(name=dataset.name, rows=rows, log=log)
 
 

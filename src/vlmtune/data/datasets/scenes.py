@@ -2,7 +2,9 @@
 
     data: {datasets: [{name: scenes, split: train, options: {mode: flat, kinds: [count]}}]}
 
-Rows come one kind after the other, so that any few rows hold every kind.
+Rows come one kind after the other, so that any few rows hold every kind. With `data.shuffle` the
+row numbers of the whole split are permuted, so that only the scenes in use are drawn; kinds then
+come in random order, each equally often in the long run.
 """
 
 import difflib
@@ -16,6 +18,8 @@ from vlmtune.scenes.world import SceneOptions
 from vlmtune.types import JSON, Example, Kind
 
 OPTIONS = ("kinds", *(field.name for field in fields(SceneOptions)))
+ENDLESS = True
+"""Two billion rows a split: a run must be capped by `data.max_samples`."""
 ASKABLE = (*KINDS, Kind.CAPTION)
 
 
@@ -34,7 +38,20 @@ def load(
     Raises:
         ConfigError: If an option is unknown or has a wrong value.
     """
-    del skip
+    return iter(table(split=split, seed=seed, options=options))
+
+
+def table(*, split: str, seed: int, options: Mapping[str, JSON]) -> Scenes:
+    """Give the split as a table whose rows are computed by number.
+
+    Args:
+        split: As for `load`.
+        seed: As for `load`.
+        options: As for `load`.
+
+    Raises:
+        ConfigError: If an option is unknown or has a wrong value.
+    """
     for name in options:
         if name not in OPTIONS:
             near = difflib.get_close_matches(name, OPTIONS, n=1)
@@ -46,7 +63,7 @@ def load(
         wanted = str if name == "mode" else (int, float) if name == "max_clutter" else int
         if not isinstance(value, wanted) or isinstance(value, bool):
             raise ConfigError(f"scenes option {name} is {value!r}; it needs another type")
-    return iter(Scenes(split=split, seed=seed, kinds=kinds, options=SceneOptions(**look)))
+    return Scenes(split=split, seed=seed, kinds=kinds, options=SceneOptions(**look))
 
 
 def _kinds(names: JSON) -> tuple[Kind, ...]:
