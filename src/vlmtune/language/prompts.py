@@ -50,10 +50,13 @@ def letter(index: int) -> str:
 
 
 def question_text(example: Example) -> str:
-    """Write out the question with its lettered choices and the hint of its kind."""
+    """Write out the question with its lettered choices and the hint of its kind.
+
+    A question that names the <answer> tag brings instructions of its own and gets no hint.
+    """
     lines = [example.question]
     lines += [f"{letter(index)} {choice}" for index, choice in enumerate(example.choices)]
-    hint = HINT[example.kind]
+    hint = "" if "<answer>" in example.question else HINT[example.kind]
     if example.choices:
         return "\n".join([*lines, hint] if hint else lines)
     return f"{example.question} {hint}" if hint else example.question

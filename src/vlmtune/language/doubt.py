@@ -1,0 +1,69 @@
+"""Words that take an answer back: refusals, hedges and denials, in English and Vietnamese.
+
+An answer that refuses, hedges or denies commits to nothing, whatever else it names.
+"""
+
+import re
+
+_CANNOT = (
+    r"(?:can ?not|can't|cant|could ?n[o']t|couldn't|unable to|impossible to|hard to|difficult to"
+    r"|not possible to|no way to|not able to)"
+)
+_REFUSAL = re.compile(
+    rf"\b{_CANNOT}\s(?:\w+\s){{0,2}}(?:determine|tell|say|answer|identify|know|judge|provide|infer|"
+    r"decide|be (?:determined|seen|said|told|answered|known|identified)|see (?:the|any|an) image|"
+    r"assess|discern|confirm|verify|count|make out|view|access|help|assist)"
+    r"|\b(?:do ?n[o']t|do not|does not|doesn't|did not|didn't|dunno|would not|wouldn't) "
+    r"(?:really |actually |even )?know\b|\bdunno\b|\bidk\b"
+    r"|\b(?:not|n't|un) ?(?:sure|certain|clear|determinable|known)\b"
+    r"|\b(?:unsure|uncertain|unclear|unknown|undetermined|undeterminable|indeterminate|ambiguous"
+    r"|who knows|no one knows|nobody knows|god knows|unanswerable|inconclusive|unspecified|undefined)\b"
+    r"|\bno (?:idea|clue|answer|information|info|way to|image|picture|photo|data|context|opinion)\b"
+    r"|\bn ?/ ?a\b|\bnot (?:applicable|given|specified|provided|enough|determined|available)\b"
+    r"|\b(?:insufficient|null|nan|undecided)\b"
+    r"|\b(?:không|chưa|chẳng|chả)(?: thể| hề)? (?:biết|rõ|chắc|xác định|thể|nhìn rõ|thấy rõ|trả lời"
+    r"|đủ thông tin)"
+)
+# 'có thể thấy' and 'as we can see' report, they do not doubt.
+_SAFE = re.compile(
+    r"\bcó thể (?:nhìn |nói |quan sát )?(?:thấy|được|rằng|là thấy)\b"
+    r"|\b(?:beyond |without |there is |there's )?(?:no|a|any) doubts?(?: that| about it)?\b"
+    r"|\bno (?:problem|matter|question|wonder)\b|\bkhông gian\b|\bkhông ảnh\b"
+    r"|\b(?:không nghi ngờ gì|chắc chắn)\b"
+)
+_HEDGE = re.compile(
+    r"\b(?:or|either|maybe|perhaps|possibly|probably|presumably|likely|unlikely|alternatively"
+    r"|might|may be|could be|could also|potentially|supposedly|arguably|neither"
+    r"|depends|depending|sometimes|partly|partially|sort of|kind of|somewhere|guess(?:ing)?"
+    r"|both|and/or|versus|vs|whichever|any of|all of|one of)\b"
+    r"|\b(?:hoặc|hay|có lẽ|có thể|có khả năng|hình như|chắc là|chắc|dường như|tùy|tuỳ|cả hai"
+    r"|vừa|đoán|không hẳn|hoặc là|một trong)\b"
+)
+_DENIAL = re.compile(
+    r"\b(?:not|never|neither|nor|cannot|no|without|except|nowhere|hardly|false|wrong|incorrect"
+    r"|untrue|opposite day|instead of|rather than|(?:anything|everything|all) but|isnt|arent|doesnt|wasnt)\b|\w*n't\b"
+    r"|\b(?:không|chẳng|chả|chưa|sai|đâu có|đừng|ngoại trừ|thay vì|chớ)\b"
+)
+_STRUCK = re.compile(r"~~")
+
+
+def without_assurance(folded: str) -> str:
+    """Drop phrases that look like denial or doubt and are neither: 'no doubt', 'không gian'."""
+    return _SAFE.sub(" ", folded)
+
+
+def refuses(folded: str) -> bool:
+    """Tell whether a folded answer says that it does not know."""
+    return _REFUSAL.search(without_assurance(folded)) is not None
+
+
+def hedges(folded: str) -> str:
+    """Return the word by which a folded answer keeps two doors open, or ""."""
+    match = _HEDGE.search(without_assurance(folded))
+    return match[0] if match else ""
+
+
+def denies(folded: str) -> str:
+    """Return the word by which a folded answer denies something, or ""."""
+    match = _DENIAL.search(without_assurance(folded)) or _STRUCK.search(folded)
+    return match[0] if match else ""

@@ -1,0 +1,235 @@
+r"""Where the answer stands in a completion.
+
+    <think>red cube (2,7)</think><answer>left</answer>     -> 'left', tagged, well formed
+    <answer>left</answer><answer>right</answer>            -> nothing: two different answers
+    <think>left                                            -> nothing: it never stopped thinking
+    The dog is on the right.\nSo the cat is on the left.   -> the last line, not well formed
+
+A tag counts wherever it stands, inside <think> too: an answer hidden there is a second answer.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vlmtune.language.normalise import LONGEST_ANSWER, fold, is_blank, word_set, words_of
+
+_TAG = re.compile(r"<\s{0,3}(/?)\s{0,3}(think|answer)\s{0,3}>", re.IGNORECASE)
+_STRICT = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
+_ANY_ANGLE = re.compile("[＜﹤＞﹥／]")
+_HIDDEN = re.compile(
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
+)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{")
+_CUE = re.compile(
+    r"(?:\b(?:final|correct|right|best|my)\s{1,3})?\b(?:answer|choice|conclusion|result)\b"
+    r"[\s*_\"']{0,4}(?:(?:is|are|would be|should be)\b\s{0,3}:?|[:=])"
+    r"|\bfinal\s{0,3}:|\b(?:đáp án|câu trả lời|trả lời|kết luận|kết quả)"
+    r"(?: (?:đúng|cuối cùng|của tôi|chính xác))?\s{0,3}(?:là\b\s{0,3}:?|[:=])",
+    re.IGNORECASE,
+)
+_RULE = re.compile(r"[\s\-=_*#~`.|]*")
+_DOUBT = word_set("or maybe perhaps possibly probably either might unsure alternatively hoặc hay")
+# A last line that starts like this goes on with the line before it.
+_CONTINUES = _DOUBT | word_set("and also but actually wait hmm however nor plus và nhưng cũng")
+_BARE_WORDS = 4
+_MOST_BARE_LINES = 40
+_MOST_SPELLINGS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """The part of a completion that is graded.
+
+    Attributes:
+        text: The answer; "" when there is none.
+        tagged: Whether it came out of <answer> tags.
+        outside: What follows the tags; it must not say something else.
+        problem: Why there is no answer, or "".
+    """
+
+    text: str = ""
+    tagged: bool = False
+    outside: str = ""
+    problem: str = ""
+
+
+def well_formed(completion: str) -> bool:
+    """Tell whether it is one <think> pair, then one <answer> pair, neither blank, nothing else.
+
+    Whitespace around and between is free, and so is the tags' case. What the two say is the
+    business of accuracy, not of format.
+    """
+    tags = list(_TAG.finditer(completion))
+    names = [(match[1] + match[2]).lower() for match in tags]
+    if names != ["think", "/think", "answer", "/answer"]:
+        return False
+    if not all(_STRICT.fullmatch(match[0]) for match in tags):
+        return False
+    # Tags that only show after normalisation would be seen by the reader but not here.
+    if len(list(_TAG.finditer(_with_plain_tags(completion)))) != len(tags):
+        return False
+    edges = [(0, tags[0].start()), (tags[1].end(), tags[2].start()), (tags[3].end(), None)]
+    inner = [(tags[0].end(), tags[1].start()), (tags[2].end(), tags[3].start())]
+    if any(completion[start:end].strip() for start, end in edges):
+        return False
+    return not any(is_blank(completion[start:end]) for start, end in inner)
+
+
+def find_answer(completion: str) -> Span:
+    """Find the answer of a completion.
+
+    Args:
+        completion: The model's text, any length.
+
+    Returns:
+        A Span; without tags it is the last line, or what follows "the answer is".
+    """
+    text = _with_plain_tags(completion)
+    tags = list(_TAG.finditer(text))
+    answers = [match for match in tags if match[2].lower() == "answer"]
+    if answers:
+        return _bounded(_tagged(text, tags, answers))
+    thoughts = [match for match in tags if match[2].lower() == "think"]
+    if thoughts:
+        last = thoughts[-1]
+        if not last[1]:
+            return Span(problem="the thinking never ends")
+        text = text[last.end() :]
+    return _bounded(_untagged(text))
+
+
+def gold_text(answer: str) -> str:
+    """Take the answer out of a gold text that may itself carry <think> and <answer> tags."""
+    contents = _contents(_with_plain_tags(answer))
+    return contents[0] if contents else answer
+
+
+def _with_plain_tags(text: str) -> str:
+    if text.isascii():
+        return text
+    text = _HIDDEN.sub("", text)
+    return unicodedata.normalize("NFKC", text) if _ANY_ANGLE.search(text) else text
+
+
+def _contents(text: str) -> list[str] | None:
+    """Read the <answer> pairs in order, or None when a tag has no partner."""
+    contents: list[str] = []
+    opened: int | None = None
+    for match in _TAG.finditer(text):
+        if match[2].lower() != "answer":
+            continue
+        if bool(match[1]) == (opened is None):
+            return None
+        if opened is None:
+            opened = match.end()
+        else:
+            contents.append(text[opened : match.start()])
+            opened = None
+    return contents if opened is None else None
+
+
+def _tagged(text: str, tags: Sequence[re.Match[str]], answers: Sequence[re.Match[str]]) -> Span:
+    contents = _contents(text)
+    if contents is None:
+        return Span(tagged=True, problem="an <answer> tag has no partner")
+    if _differ(contents):
+        return Span(tagged=True, problem=f"{len(contents)} <answer> pairs that differ")
+    last_open, last_close = answers[-2], answers[-1]
+    if _inside_thinking(tags, last_open):
+        return Span(tagged=True, problem="the only <answer> stands inside the thinking")
+    if _TAG.search(contents[-1]):
+        return Span(tagged=True, problem="tags inside <answer>")
+    outside = _TAG.sub(" ", text[last_close.end() :])
+    return Span(text=contents[-1], tagged=True, outside=outside)
+
+
+def _inside_thinking(tags: Sequence[re.Match[str]], answer: re.Match[str]) -> bool:
+    thoughts = [match for match in tags if match[2].lower() == "think"]
+    before = [match[1] for match in thoughts if match.end() <= answer.start()]
+    after = [match[1] for match in thoughts if match.start() >= answer.end()]
+    return bool(before) and before[-1] == "" and "/" in after
+
+
+def _differ(contents: Sequence[str]) -> bool:
+    """Tell whether texts differ in words or signs; case and spacing do not count."""
+    spellings = set(contents)
+    if len(spellings) == 1:
+        return False
+    # Nobody repeats one answer in that many spellings, or at that length.
+    if len(spellings) > _MOST_SPELLINGS or any(len(text) > LONGEST_ANSWER for text in spellings):
+        return True
+    return len({"".join(fold(text).split()).strip(".") for text in spellings}) > 1
+
+
+def _bounded(span: Span) -> Span:
+    """Refuse an answer of thousands of characters; cutting it could change what it says."""
+    text = span.text.strip()
+    if len(text) > LONGEST_ANSWER:
+        text = " ".join(text.split())
+    if len(text) > LONGEST_ANSWER:
+        return Span(tagged=span.tagged, problem=f"an answer of {len(text)} characters")
+    outside = span.outside.strip()
+    # Junk of that length makes no second claim that anybody could read.
+    outside = outside if len(outside) <= LONGEST_ANSWER else ""
+    return Span(text=text, tagged=span.tagged, outside=outside, problem=span.problem)
+
+
+def _untagged(text: str) -> Span:
+    boxed = _boxes(text)
+    if boxed is not None:
+        return boxed
+    lines = [line for line in text.splitlines() if not _RULE.fullmatch(line)]
+    if not lines:
+        return Span()
+    cued = next((index for index, line in enumerate(lines) if _CUE.search(line)), None)
+    if cued is not None:
+        return Span(text=_after_cue(lines[cued:]))
+    start = len(lines) - 1
+    while start > 0 and (_continues(lines[start]) or _is_bare(lines[start - 1], lines[start])):
+        start -= 1
+        if len(lines) - start > _MOST_BARE_LINES:
+            return Span(problem=f"a list of more than {_MOST_BARE_LINES} lines")
+    return Span(text="\n".join(lines[start:]))
+
+
+def _after_cue(lines: Sequence[str]) -> str:
+    """Take what follows "the answer is"; keep the whole line when it doubted before."""
+    match = _CUE.search(lines[0])
+    if match is None:
+        return "\n".join(lines)
+    before = words_of(fold(lines[0][: match.start()][-LONGEST_ANSWER:]))
+    if _DOUBT & set(before):
+        return "\n".join(lines)
+    return "\n".join([lines[0][match.end() :], *lines[1:]])
+
+
+def _continues(line: str) -> bool:
+    words = words_of(fold(line[:80]))
+    return bool(words) and words[0] in _CONTINUES
+
+
+def _is_bare(*lines: str) -> bool:
+    """Tell whether lines are bare answers: a column of those is a list, not a conclusion."""
+    return all(len(line) <= 80 and 0 < len(words_of(fold(line))) <= _BARE_WORDS for line in lines)
+
+
+def _boxes(text: str) -> Span | None:
+    r"""Read \boxed{...}: several that differ are several answers."""
+    contents: list[str] = []
+    end = 0
+    for match in _BOX.finditer(text):
+        depth, end = 1, match.end()
+        limit = min(len(text), match.end() + LONGEST_ANSWER)
+        while end < limit and depth:
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        if depth:
+            return Span(problem="a box that is never closed")
+        contents.append(text[match.end() : end - 1])
+    if not contents:
+        return None
+    if _differ(contents):
+        return Span(problem="boxed answers that differ")
+    return Span(text=contents[0], outside=text[end:])

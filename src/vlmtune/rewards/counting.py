@@ -1,0 +1,82 @@
+"""The counting reward: the exact number, and a little for a number that is off by one.
+
+gold 3    'three dogs'    accuracy 1
+gold 3    '4'             accuracy 0, close 0.2
+gold 3    '3 or 4', '2-4', 'about 3', '2, 3, 4'    nothing: only one number can be close
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vlmtune.errors import ConfigError
+from vlmtune.rewards.columns import Row, row_of, rows_of
+from vlmtune.rewards.grading import FORMAT_WEIGHT, Completion, check_weights, grade
+from vlmtune.types import JSON, Example, Score
+
+CLOSE_COUNT = 0.2
+"""Default credit of a single count that is off by one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountingRewardFunction:
+    """Pays for the exact count; other kinds of rows are graded by their own kind.
+
+    Attributes:
+        format_weight: Share of the value that the format earns, 0 to 0.2.
+        close_count: Credit of a single count that is off by one, 0 to below 0.3.
+        name: How metrics call it.
+
+    Raises:
+        ConfigError: If a weight is out of its range.
+    """
+
+    format_weight: float = FORMAT_WEIGHT
+    close_count: float = CLOSE_COUNT
+    name: str = "counting"
+
+    def __post_init__(self) -> None:
+        check_weights(format_weight=self.format_weight, close_count=self.close_count)
+
+    @property
+    def __name__(self) -> str:
+        """TRL logs a reward under this name."""
+        return self.name
+
+    def score(self, example: Example, completion: Completion) -> Score:
+        """Grade one completion; parts are "accuracy", "close" and "format"."""
+        return self.score_row(row_of(example, completion))
+
+    def score_row(self, row: Row) -> Score:
+        """Grade one row of a trainer's batch."""
+        return grade(
+            kind=row.kind,
+            question=row.question,
+            answer=row.answer,
+            completion=row.completion,
+            choices=row.choices,
+            format_weight=self.format_weight,
+            close_count=self.close_count,
+        )
+
+    def __call__(
+        self, *, prompts: Sequence[JSON], completions: Sequence[Completion], **columns: JSON
+    ) -> list[float]:
+        """Grade a batch the way TRL asks for it; unknown columns are left alone."""
+        return [self.score_row(row).value for row in rows_of(prompts, completions, columns)]
+
+
+def build(options: Mapping[str, JSON]) -> CountingRewardFunction:
+    """Build it from the config's `reward` section.
+
+    Raises:
+        ConfigError: If an option is unknown or out of its range.
+    """
+    unknown = sorted(set(options) - {"type", "format_weight", "close_count"})
+    if unknown:
+        raise ConfigError(
+            f"reward 'counting' has no option '{unknown[0]}'; it has format_weight, close_count"
+        )
+    return CountingRewardFunction(
+        format_weight=options.get("format_weight", FORMAT_WEIGHT),
+        close_count=options.get("close_count", CLOSE_COUNT),
+    )

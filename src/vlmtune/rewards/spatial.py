@@ -1,0 +1,85 @@
+"""The spatial reward: does the answer name the right relation, and is it well formed?
+
+gold 'left of'    'left'                                  exact 0, relation 1, accuracy 1
+gold 'left of'    'The dog is to the right of the cat.'   exact 0, relation 1, accuracy 1
+gold 'left of'    'left or right'                         all 0
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from vlmtune.errors import ConfigError
+from vlmtune.language.normalise import plain
+from vlmtune.language.spans import find_answer, gold_text
+from vlmtune.rewards.columns import Row, row_of, rows_of
+from vlmtune.rewards.grading import (
+    FORMAT_WEIGHT,
+    Completion,
+    check_weights,
+    completion_text,
+    grade,
+)
+from vlmtune.types import JSON, Example, Score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpatialRewardFunction:
+    """Pays for the right relation, in any words; other kinds of rows are graded by their own kind.
+
+    Attributes:
+        format_weight: Share of the value that the format earns, 0 to 0.2.
+        name: How metrics call it.
+
+    Raises:
+        ConfigError: If the weight is out of its range.
+    """
+
+    format_weight: float = FORMAT_WEIGHT
+    name: str = "spatial"
+
+    def __post_init__(self) -> None:
+        check_weights(format_weight=self.format_weight, close_count=0.0)
+
+    @property
+    def __name__(self) -> str:
+        """TRL logs a reward under this name."""
+        return self.name
+
+    def score(self, example: Example, completion: Completion) -> Score:
+        """Grade one completion; parts are "accuracy", "exact", "relation" and "format"."""
+        return self.score_row(row_of(example, completion))
+
+    def score_row(self, row: Row) -> Score:
+        """Grade one row of a trainer's batch."""
+        score = grade(
+            kind=row.kind,
+            question=row.question,
+            answer=row.answer,
+            completion=row.completion,
+            choices=row.choices,
+            format_weight=self.format_weight,
+        )
+        accuracy = score.parts["accuracy"]
+        words = plain(find_answer(completion_text(row.completion)).text)
+        same = bool(words) and words == plain(gold_text(str(row.answer)))
+        parts = {**score.parts, "exact": accuracy * same, "relation": accuracy}
+        return replace(score, parts=MappingProxyType(parts))
+
+    def __call__(
+        self, *, prompts: Sequence[JSON], completions: Sequence[Completion], **columns: JSON
+    ) -> list[float]:
+        """Grade a batch the way TRL asks for it; unknown columns are left alone."""
+        return [self.score_row(row).value for row in rows_of(prompts, completions, columns)]
+
+
+def build(options: Mapping[str, JSON]) -> SpatialRewardFunction:
+    """Build it from the config's `reward` section.
+
+    Raises:
+        ConfigError: If an option is unknown or out of its range.
+    """
+    unknown = sorted(set(options) - {"type", "format_weight", "close_count"})
+    if unknown:
+        raise ConfigError(f"reward 'spatial' has no option '{unknown[0]}'; it has format_weight")
+    return SpatialRewardFunction(format_weight=options.get("format_weight", FORMAT_WEIGHT))
