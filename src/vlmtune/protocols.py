@@ -72,6 +72,11 @@ class Benchmark(Protocol):
         ...
 
     @property
+    def key(self) -> str | None:
+        """The column that names a row; None where rows have no name but their number."""
+        ...
+
+    @property
     def protocols(self) -> Mapping[str, str]:
         """Ways to ask, the usual one first -> what each does, in one phrase."""
         ...

@@ -1,0 +1,145 @@
+"""The command line of scripts/evaluate.py, in three modes.
+
+    --model_path pico --benchmarks scenes-vsr       ask a model, grade, report
+    --predictions FILE --benchmarks CV-Bench        grade saved answers, no model
+    --compare eval_base eval_tuned                  two evaluations, question by question
+
+A flag that a mode cannot use is refused, never ignored. Nothing heavy is imported for --help.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from vlmtune.cli import BASE_LIBRARIES, INTERRUPTED, _complain, _unknown, _with_underscores
+from vlmtune.cli_evaluate_steps import (
+    ALLOWED,
+    COMPARE,
+    MODEL,
+    OUTPUT,
+    PREDICTIONS,
+    USUAL_BATCH,
+    USUAL_BENCHMARKS,
+    USUAL_TOKENS,
+    Request,
+    run,
+)
+from vlmtune.errors import ConfigError, MissingDependency, VlmtuneError
+
+SCRIPT = "scripts/evaluate.py"
+EXAMPLE = f"python {SCRIPT} --model_path pico --benchmarks scenes-vsr --max_samples 100"
+REFUSED: Mapping[str, str] = MappingProxyType(
+    {
+        "adapter_path": "adapters cannot be loaded in this version; merge the adapter into the "
+        "model and give the merged folder with --model_path",
+        "use_4bit": "quantising while loading needs CUDA, which this version does not evaluate on; "
+        "take weights that are 4-bit already, such as --model_path 3b-4bit",
+    }
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script.
+
+    Args:
+        argv: Arguments; default those of the process.
+
+    Returns:
+        The exit code: 0 done, 1 the run failed, 2 a user's mistake, 130 Ctrl-C.
+    """
+    words = _with_underscores(sys.argv[1:] if argv is None else argv)
+    if "-h" in words or "--help" in words:
+        print(f"{EXAMPLE}\n\n{_parser().format_help()}")
+        return 0
+    try:
+        return run(parse(words))
+    except VlmtuneError as error:
+        return _complain(error)
+    except ModuleNotFoundError as error:
+        if error.name not in BASE_LIBRARIES:
+            raise
+        return _complain(
+            MissingDependency(
+                f"{sys.executable} has no '{error.name}'; run 'make setup', then start the script "
+                "with .venv/bin/python"
+            )
+        )
+    except KeyboardInterrupt:
+        print("Interrupted: run the same command again to go on", file=sys.stderr)
+        return INTERRUPTED
+
+
+def parse(words: Sequence[str]) -> Request:
+    """Read the command line.
+
+    Raises:
+        ConfigError: If a flag is unknown, lacks its value, or means nothing in this mode.
+    """
+    parser = _parser()
+    try:
+        found, unknown = parser.parse_known_args(list(words))
+    except argparse.ArgumentError as error:
+        raise ConfigError(f"{error}; --help lists all flags") from None
+    if unknown:
+        raise ConfigError(_unknown(unknown[0], parser))
+    given = {name: value for name, value in vars(found).items() if value is not None}
+    for name, reason in REFUSED.items():
+        if name in given:
+            raise ConfigError(f"flag '--{name}' is not supported: {reason}")
+    mode = COMPARE if "compare" in given else PREDICTIONS if "predictions" in given else MODEL
+    if useless := [name for name in given if name not in ALLOWED[mode]]:
+        raise ConfigError(f"--{useless[0]} means nothing together with {mode}; leave it out")
+    if mode == MODEL and "model_path" not in given:
+        raise ConfigError(
+            "--model_path is missing: pico, an alias such as 3b-4bit, a folder or a hub id; "
+            "or grade saved answers with --predictions, or compare with --compare"
+        )
+    for name in ("max_samples", "batch", "max_tokens"):
+        if given.get(name, 1) < 1:
+            raise ConfigError(f"--{name} is {given[name]}; it should be at least 1")
+    if given.get("seed", 0) < 0:
+        raise ConfigError(f"--seed is {given['seed']}; it should be 0 or more")
+    return Request(mode=mode, given=given)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=SCRIPT,
+        usage="%(prog)s [flags]",
+        epilog="Dashes work too: --max-samples. Exit codes: 0 ok, 1 failed, 2 a wrong setting. "
+        "The same command again resumes a run that was stopped.",
+        add_help=False,
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    add = parser.add_argument
+    add("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="show this")
+    add("--model_path", metavar="NAME", help="pico, an alias such as 3b-4bit, a folder or hub id")
+    add("--benchmarks", nargs="+", metavar="NAME",
+        help="VSR VSR-random CV-Bench Robo2VLM ViVQA-X scenes-vsr scenes-cv-bench, or a .py file; "
+        f"without it {' '.join(USUAL_BENCHMARKS)}")  # fmt: skip
+    add("--max_samples", type=int, metavar="N", help="rows of each benchmark, drawn by the seed")
+    add(
+        "--style", choices=("direct", "think"), help="bare answers (usual), or <think> and <answer>"
+    )
+    add("--protocol", metavar="NAME",
+        help="how VSR asks: generate-yes-no (usual), generate-true-false, likelihood; "
+        "CV-Bench: generate (usual), generate-official")  # fmt: skip
+    add("--data", type=Path, metavar="PATH",
+        help="rows of the one benchmark: .jsonl, .json, .parquet or a folder")  # fmt: skip
+    add("--image_folder", type=Path, metavar="FOLDER", help="where the rows' picture names start")
+    add("--backend", metavar="NAME", help="auto (usual), mlx or scripted")
+    add("--batch", type=int, metavar="N", help=f"rows decoded side by side ({USUAL_BATCH})")
+    add("--max_tokens", type=int, metavar="N", help=f"longest answer ({USUAL_TOKENS})")
+    add("--seed", type=int, metavar="N", help="which rows --max_samples and scenes draw (0)")
+    add("--output_dir", type=Path, metavar="FOLDER", help=f"where to write (./{OUTPUT})")
+    add("--predictions", type=Path, metavar="FILE",
+        help="grade these answers, no model: the benchmark's columns and 'completion'")  # fmt: skip
+    add("--compare", nargs=2, type=Path, metavar=("A", "B"),
+        help="two evaluations' folders: is B better than A?")  # fmt: skip
+    add("--adapter_path", metavar="FOLDER", help="not supported yet; merge the adapter first")
+    add("--use_4bit", action="store_const", const=True,
+        help="not supported; take a 4-bit model such as 3b-4bit")  # fmt: skip
+    return parser

@@ -1,0 +1,1 @@
+"""How good a model is: benchmarks, their official scores, and honest statistics around them."""

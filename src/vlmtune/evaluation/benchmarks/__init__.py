@@ -1,0 +1,1 @@
+"""One benchmark a file, found by the file's name; `BENCHMARK` makes a file a benchmark."""
