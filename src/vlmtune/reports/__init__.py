@@ -1,0 +1,1 @@
+"""Pages that hold everything in one file: text, plots, pictures; they need no network."""
