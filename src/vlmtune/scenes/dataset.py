@@ -5,24 +5,35 @@ row of one split is never a row of another, for any seed.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import PIL.Image
 
 from vlmtune.errors import ConfigError
 from vlmtune.scenes.layout import PLOTS, sample_world
-from vlmtune.scenes.questions import ASKERS, Question
+from vlmtune.scenes.questions import ASKERS, Asker, Question, ask_for, ask_whether
 from vlmtune.scenes.render import render
-from vlmtune.scenes.world import SceneOptions, World
+from vlmtune.scenes.truth import PAIR_RELATIONS
+from vlmtune.scenes.world import FLAT, PERSPECTIVE, SceneOptions, World
 from vlmtune.types import Example, Kind
 
 LENGTH = 2_000_000_000
 """Rows in a split: as many as SpatialVLM made."""
 
 KINDS = (Kind.RELATION, Kind.YES_NO, Kind.COUNT, Kind.CHOICE)
-ATTEMPTS = 200
+ATTEMPTS = 400
+
+PLANNED = ("touching", "next to", "between", "inside")
+"""Relations that almost never happen by chance; each has a plot of its name."""
+
+MODE_OF: Mapping[str, str] = MappingProxyType(
+    {"above": FLAT, "below": FLAT, "in front of": PERSPECTIVE, "behind": PERSPECTIVE}
+)
+"""Relations that mean something in one mode only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,18 +106,40 @@ class Scenes:
         if not 0 <= index < LENGTH:
             raise IndexError(f"scenes has rows 0 to {LENGTH - 1}, not {index}")
         random = self.stream(index)
-        # Drawn before the scene: true statements are easier to find and would be too many.
-        wanted = ("yes", "no")[int(random.integers(2))]
+        ask, plots, mode = self._plan(random, kind)
         for _ in range(ATTEMPTS):
-            world = sample_world(random, self.options, plot=_draw_plot(random, kind))
-            question = ASKERS[kind](world, random)
-            if question is not None and (kind is not Kind.YES_NO or question.answer == wanted):
+            plot = plots[int(random.integers(len(plots)))]
+            world = sample_world(random, self.options, plot=plot, mode=mode)
+            question = ask(world, random)
+            if question is not None:
                 return world, question
         raise ConfigError(
             f"scenes found no question of kind '{kind}' in {ATTEMPTS} scenes with "
             f"{self.options.min_objects} to {self.options.max_objects} objects; "
             "raise data.datasets options.max_objects"
         )
+
+    def _plan(self, random: np.random.Generator, kind: Kind) -> tuple[Asker, Sequence[str], str]:
+        """Decide what to ask, with which plots and in which mode, before any scene is drawn.
+
+        A relation and its answer come first: left and right are easy to find in any scene, true
+        statements easier than false ones, and both would crowd out the rest.
+        """
+        if kind not in (Kind.RELATION, Kind.YES_NO):
+            return ASKERS[kind], ("free",), ""
+        relations = [
+            word
+            for word in (*PAIR_RELATIONS, *(("between",) if kind is Kind.RELATION else ()))
+            if self.options.mode in (MODE_OF.get(word, self.options.mode), "mixed")
+        ]
+        relation = relations[int(random.integers(len(relations)))]
+        wanted = bool(random.integers(2))
+        planned = wanted or kind is Kind.RELATION or relation == "inside"
+        plots = (relation.replace(" ", "_"),) if relation in PLANNED and planned else PLOTS
+        mode = MODE_OF.get(relation, "")
+        if kind is Kind.RELATION:
+            return partial(ask_for, relation=relation), plots, mode
+        return partial(ask_whether, relation=relation, wanted=wanted), plots, mode
 
     def stream(self, index: int) -> np.random.Generator:
         """The random stream of one row, independent of every other row's."""
@@ -117,10 +150,3 @@ class Scenes:
 
 def _code(split: str) -> int:
     return int.from_bytes(hashlib.sha256(split.encode()).digest()[:8], "big")
-
-
-def _draw_plot(random: np.random.Generator, kind: Kind) -> str:
-    """Half of the scenes for relations and statements are planned; others are free."""
-    if kind in (Kind.RELATION, Kind.YES_NO, Kind.CAPTION) and random.random() < 0.5:
-        return PLOTS[int(random.integers(1, len(PLOTS)))]
-    return "free"

@@ -94,12 +94,28 @@ def ask_relation(world: World, random: np.random.Generator) -> Question | None:
     return None
 
 
-def _ask_direction(world: World, random: np.random.Generator) -> Question | None:
+def ask_for(world: World, random: np.random.Generator, relation: str) -> Question | None:
+    """Ask a relation question whose answer is `relation`, if this scene allows one.
+
+    Drawing the answer before the scene is what keeps rare relations as frequent as common ones.
+    """
+    if relation == "inside":
+        return _ask_inside(world, random)
+    if relation == "between":
+        return _ask_between(world, random)
+    if relation in truth.PROXIMITY:
+        return _ask_proximity(world, random, relation)
+    return _ask_direction(world, random, relation)
+
+
+def _ask_direction(
+    world: World, random: np.random.Generator, wanted: str | None = None
+) -> Question | None:
     for one, other in _pairs(world, random):
         if TRAY in (one.shape, other.shape):
             continue
         relation = truth.direction(world, one, other)
-        if relation is not None:
+        if relation is not None and wanted in (None, relation):
             text = RELATION_TEXTS[int(random.integers(len(RELATION_TEXTS)))]
             return _relation(world, text, (one, other), relation, truth.INVERSE[relation])
     return None
@@ -112,8 +128,11 @@ def _ask_inside(world: World, random: np.random.Generator) -> Question | None:
     return None
 
 
-def _ask_proximity(world: World, random: np.random.Generator) -> Question | None:
-    wanted = truth.PROXIMITY[int(random.integers(len(truth.PROXIMITY)))]
+def _ask_proximity(
+    world: World, random: np.random.Generator, wanted: str | None = None
+) -> Question | None:
+    if wanted is None:
+        wanted = truth.PROXIMITY[int(random.integers(len(truth.PROXIMITY)))]
     for one, other in _pairs(world, random):
         if truth.holds(world, wanted, one, other):
             wrong = "far from" if wanted != "far from" else "next to"
@@ -159,12 +178,21 @@ def ask_yes_no(world: World, random: np.random.Generator) -> Question | None:
     wanted = bool(random.random() < 0.5)
     # A relation first, then a pair: or statements of left and right would crowd out the others.
     for index in random.permutation(len(truth.PAIR_RELATIONS)):
-        relation = truth.PAIR_RELATIONS[index]
-        for one, other in _pairs(world, random):
-            # Where there is no tray, nobody would ask what is inside it.
-            asked = relation != "inside" or other.shape == TRAY
-            if asked and truth.holds(world, relation, one, other) is wanted:
-                return _statement(world, relation, one, other, wanted)
+        asked = ask_whether(world, random, truth.PAIR_RELATIONS[index], wanted=wanted)
+        if asked is not None:
+            return asked
+    return None
+
+
+def ask_whether(
+    world: World, random: np.random.Generator, relation: str, *, wanted: bool
+) -> Question | None:
+    """State `relation` of two things of which it is true (`wanted`) or false, if there are any."""
+    for one, other in _pairs(world, random):
+        # Where there is no tray, nobody would ask what is inside it.
+        asked = relation != "inside" or other.shape == TRAY
+        if asked and truth.holds(world, relation, one, other) is wanted:
+            return _statement(world, relation, one, other, wanted)
     return None
 
 

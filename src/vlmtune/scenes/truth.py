@@ -6,8 +6,8 @@ never asked, as true or as false. The margins, as shares of the shorter side of 
     left of / right of           centres 0.10 apart sideways and not more than that up or down
     above / below (flat)         the same, upwards
     in front of / behind         feet 0.08 apart and depths 0.45 m apart, sideways less than 0.25
-    touching                     gap at most 0; not touching from 0.03
-    next to                      gap 0.03 to 0.08; not next to from 0.20
+    touching                     gap at most 0, at one depth; not touching from 0.03
+    next to                      gap 0.03 to 0.08, at one depth; not next to from 0.20
     far from                     gap from 0.30; not far from below 0.15
     inside                       a tray and what stands in it; nothing else is in a tray
     between                      on the line of two things, with room to both
@@ -151,14 +151,23 @@ def _in_front(world: World, one: Thing, other: Thing) -> bool | None:
 
 def _touching(world: World, one: Thing, other: Thing) -> bool | None:
     space = gap(world, one, other)
-    return True if space <= 0.0 else (None if space < 0.03 else False)
+    if space <= 0.0:
+        return True if _side_by_side(one, other) else None
+    return None if space < 0.03 else False
 
 
 def _next_to(world: World, one: Thing, other: Thing) -> bool | None:
     space = gap(world, one, other)
     if 0.03 <= space <= 0.08:
-        return True
+        return True if _side_by_side(one, other) else None
     return False if space >= 0.20 else None
+
+
+def _side_by_side(one: Thing, other: Thing) -> bool:
+    """Say whether a gap on the floor is the gap that the picture shows: depths within 0.2 m."""
+    if one.ground is None or other.ground is None:
+        return True
+    return abs(one.ground[1] - other.ground[1]) <= 0.2
 
 
 def _far(world: World, one: Thing, other: Thing) -> bool | None:
