@@ -1,9 +1,9 @@
 """Rows of a benchmark from a local file, a folder or the hub, none of them left out.
 
     rows.jsonl            one JSON object a line; pictures are paths beside it
-    test.parquet          through the `datasets` library, which leaves pictures on disk until asked
+    test.parquet          pictures inside it are put on disk, under their content
     a folder              the one .jsonl file in it, or all of its .parquet files
-    owner/name            a dataset on the hub, through the same library
+    owner/name            the test split of a dataset on the hub
 
 A benchmark without some of its rows is another benchmark, so a row that cannot be read is an error
 with its line number, not a skip. A picture that is not there is another matter: its row stays and
@@ -12,69 +12,26 @@ is counted as missing.
 
 import ast
 import difflib
-import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import PIL.Image
-
-from vlmtune.data.images import BytesImage, FileImage
-from vlmtune.errors import DataError, MissingDependency
+from vlmtune.data import hub, store, tables
+from vlmtune.data.images import FileImage
+from vlmtune.data.tables import Table, Unreadable
+from vlmtune.errors import DataError
 from vlmtune.types import JSON, BenchmarkRow, ImageRef, RowSource
 
-INSTALL_DATASETS = "pip install datasets"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HubSet:
-    """A dataset on the hub.
-
-    Attributes:
-        repository: "owner/name".
-        split: Which split.
-        files: Files of the split, where the repository does not say it itself.
-    """
-
-    repository: str
-    split: str
-    files: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableImage:
-    """A picture in a table on disk, read and decoded when it is opened.
-
-    Attributes:
-        name: How messages call it.
-        row: Its row.
-        column: Its column.
-        table: The table, of the `datasets` library.
-    """
-
-    name: str
-    row: int
-    column: str
-    table: Any = field(repr=False, compare=False)
-
-    def open(self) -> PIL.Image.Image:
-        """Decode it.
-
-        Raises:
-            DataError: If the cell holds no picture or a damaged one.
-        """
-        cell = self.table[self.row][self.column]
-        data = cell.get("bytes") if isinstance(cell, Mapping) else None
-        return BytesImage(name=self.name, data=data or b"").open()
+SPLIT = "test"
+_FOLDERS = ("", "train2017", "val2017", "train2014", "val2014", "images")
+"""Where below the image folder COCO's pictures may lie."""
 
 
 def read(
     source: RowSource,
     *,
     name: str,
-    hub: HubSet | None,
+    repository: str | None,
     key: str | None,
     images: Sequence[str] = ("image",),
 ) -> Iterator[BenchmarkRow]:
@@ -83,15 +40,17 @@ def read(
     Args:
         source: Where to look.
         name: The benchmark, for messages.
-        hub: What stands for the benchmark when `source` names no file.
+        repository: "owner/name" on the hub, for when `source` names no file.
         key: The column that names a row, if there is one.
         images: Columns that may hold the picture; the first that a row has is taken.
 
     Raises:
         DataError: If there are no rows, or one cannot be read.
-        MissingDependency: If parquet or the hub needs a library that is not installed.
+        MissingDependency: If a library for parquet or the hub is not installed.
     """
-    for number, (row, image) in enumerate(_found(source, name=name, hub=hub, images=images)):
+    for number, (row, image) in enumerate(
+        _found(source, name=name, repository=repository, images=images)
+    ):
         yield BenchmarkRow(id=row_id(row, key=key, number=number), columns=row, image=image)
 
 
@@ -102,25 +61,56 @@ def row_id(row: Mapping[str, JSON], *, key: str | None, number: int) -> str:
 
 
 def _found(
-    source: RowSource, *, name: str, hub: HubSet | None, images: Sequence[str]
+    source: RowSource, *, name: str, repository: str | None, images: Sequence[str]
 ) -> Iterator[tuple[Mapping[str, JSON], ImageRef | None]]:
-    if source.path is None:
-        if hub is None:
-            raise DataError(f"{name} is not on the hub; give its file with --data")
-        table = _from_hub(hub, name=name)
-        yield from _table_rows(table, images=images, folder=source.image_folder)
-        return
-    files = _files(source.path, name=name)
-    folder = source.image_folder or files[0].parent
-    if not folder.is_dir():
+    folder = source.image_folder
+    if folder is not None and not folder.is_dir():
         raise DataError(f"--image_folder {folder} is not a folder; correct it")
-    if files[0].suffix == ".parquet":
-        yield from _table_rows(_from_parquet(files), images=images, folder=folder)
-        return
-    for row in json_lines(files[0]):
+    if source.path is None:
+        if repository is None:
+            raise DataError(f"{name} is not on the hub; give its file with --data")
+        rows = _table_rows(hub.open_table(repository, split=SPLIT, dataset=name))
+    else:
+        files = _files(source.path, name=name)
+        folder = folder or files[0].parent
+        if files[0].suffix == ".parquet":
+            rows = _table_rows(tables.open_files(files, dataset=name))
+        else:
+            rows = json_lines(files[0])
+    for row in rows:
         column = next((column for column in images if row.get(column)), None)
-        picture = row[column] if column else None
-        yield row, FileImage(str(folder / str(picture))) if picture else None
+        if column is None:
+            yield row, None
+            continue
+        picture, shown = _picture(row, column=column, folder=folder or Path())
+        yield {**row, column: shown}, picture
+
+
+def _picture(
+    row: Mapping[str, JSON], *, column: str, folder: Path
+) -> tuple[ImageRef | None, str | None]:
+    """Find a row's picture, and what stands for it in the row's columns."""
+    cell = row[column]
+    if isinstance(cell, Mapping):
+        data, named = cell.get("bytes"), cell.get("path")
+        if not data:
+            return None, named
+        # Kept on disk under its content: a benchmark of pictures would not fit into memory.
+        path = store.by_content(bytes(data), cache=store.cache_folder())
+        return FileImage(str(path)), named
+    name = str(cell)
+    places = [folder / below / name for below in _FOLDERS]
+    if isinstance(link := row.get("image_link"), str) and link:
+        places.append(store.at_address(link, cache=store.cache_folder()))
+    found = next((place for place in places if place.is_file()), places[0])
+    return FileImage(str(found)), name
+
+
+def _table_rows(table: Table) -> Iterator[Mapping[str, JSON]]:
+    for row in table.read(0, None):
+        if isinstance(row, Unreadable):
+            raise DataError(f"{row.where}: {row.reason}")
+        yield row
 
 
 def json_lines(path: Path) -> Iterator[dict[str, JSON]]:
@@ -205,75 +195,3 @@ def _files(path: Path, *, name: str) -> list[Path]:
     if path.suffix not in (".jsonl", ".json", ".ndjson", ".parquet"):
         raise DataError(f"--data {path} is no .jsonl, .json or .parquet file and no folder")
     return [path]
-
-
-def _from_hub(hub: HubSet, *, name: str) -> Any:
-    _need_datasets(f"{name} comes from the hub ({hub.repository}), which")
-    import datasets
-
-    try:
-        return datasets.load_dataset(
-            hub.repository,
-            split=hub.split,
-            data_files={hub.split: hub.files} if hub.files else None,
-        )
-    except datasets.exceptions.DatasetNotFoundError as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"the hub does not give {hub.repository}: {reason}") from error
-    except (OSError, ValueError) as error:
-        # No network and no cached copy: the library says so with either, never with its own type.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{name} cannot be had from the hub ({reason}); connect to the network, or download "
-            f"https://huggingface.co/datasets/{hub.repository} elsewhere and give it with --data"
-        ) from error
-
-
-def _from_parquet(files: Sequence[Path]) -> Any:
-    _need_datasets(f"{files[0].name} is a parquet file, which")
-    import datasets
-
-    try:
-        return datasets.load_dataset(
-            "parquet", data_files=[str(file.resolve()) for file in files], split="train"
-        )
-    except (datasets.exceptions.DatasetGenerationError, ValueError) as error:
-        cause = " ".join(str(error.__cause__ or error).split())[:200]
-        raise DataError(f"{files[0]} cannot be read as parquet ({cause})") from error
-
-
-def _need_datasets(why: str) -> None:
-    if importlib.util.find_spec("datasets") is None:
-        raise MissingDependency(f"{why} needs the 'datasets' library: {INSTALL_DATASETS}")
-
-
-def _table_rows(
-    table: Any, *, images: Sequence[str], folder: Path | None
-) -> Iterator[tuple[Mapping[str, JSON], ImageRef | None]]:
-    import datasets
-
-    column = next((name for name in images if name in table.column_names), None)
-    if column and isinstance(table.features[column], datasets.Image):
-        table = table.cast_column(column, datasets.Image(decode=False))
-    # Only the other columns are read for the list of rows: the pictures stay on disk.
-    plain = table.remove_columns([column]) if column else table
-    for index, row in enumerate(plain):
-        picture = _table_picture(table, index=index, column=column, folder=folder)
-        shown = picture.name if isinstance(picture, TableImage) else None
-        if column is not None:
-            held = isinstance(table.features[column], datasets.Image)
-            row[column] = shown if held else table[index][column]
-        yield row, picture
-
-
-def _table_picture(
-    table: Any, *, index: int, column: str | None, folder: Path | None
-) -> ImageRef | None:
-    import datasets
-
-    if column is None:
-        return None
-    if isinstance(table.features[column], datasets.Image):
-        return TableImage(name=f"row {index}", row=index, column=column, table=table)
-    cell = table[index][column]
-    return FileImage(str((folder or Path()) / str(cell))) if cell else None

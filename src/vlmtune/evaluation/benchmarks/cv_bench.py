@@ -18,14 +18,14 @@ from types import MappingProxyType
 
 from vlmtune.errors import DataError
 from vlmtune.evaluation import metrics, readings
-from vlmtune.evaluation.rows import HubSet, python_list, read
+from vlmtune.evaluation.rows import python_list, read
 from vlmtune.language.prompts import letter
 from vlmtune.types import JSON, BenchmarkRow, Example, Judgement, Kind, RowSource, Verdict
 
 ADE, COCO, OMNI = "ADE20K", "COCO", "Omni3D"
 SIZES: Mapping[str, int] = MappingProxyType({ADE: 633, COCO: 805, OMNI: 1200})
 """Rows of each source in the full benchmark."""
-HUB = HubSet(repository="nyu-visionx/CV-Bench", split="test")
+REPOSITORY = "nyu-visionx/CV-Bench"
 OFFICIAL_REQUEST = "Answer with the option's letter from the given choices directly."
 _CUES = ("answer is", "answer is:", "answer:")
 
@@ -99,7 +99,7 @@ def roll_up(outcomes: Sequence[tuple[str, bool]]) -> dict[str, JSON]:
 
 def read_rows(source: RowSource) -> Iterator[BenchmarkRow]:
     """Read the benchmark from a local file or the hub."""
-    return read(source, name=NAME, hub=HUB, key="idx")
+    return read(source, name=NAME, repository=REPOSITORY, key="idx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

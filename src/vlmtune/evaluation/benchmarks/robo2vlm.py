@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from vlmtune.errors import DataError
 from vlmtune.evaluation import readings
-from vlmtune.evaluation.rows import HubSet, python_list, read
+from vlmtune.evaluation.rows import python_list, read
 from vlmtune.language.prompts import letter
 from vlmtune.types import JSON, BenchmarkRow, Example, Judgement, Kind, RowSource
 
-HUB = HubSet(repository="keplerccc/Robo2VLM-1", split="test")
+REPOSITORY = "keplerccc/Robo2VLM-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Robo2VLM:
 
     def rows(self, source: RowSource) -> Iterator[BenchmarkRow]:
         """Yield rows in the file's order."""
-        return read(source, name=self.name, hub=HUB, key=self.key)
+        return read(source, name=self.name, repository=REPOSITORY, key=self.key)
 
     def example(self, row: BenchmarkRow, *, protocol: str) -> Example:
         """Put a row as a question."""

@@ -49,7 +49,7 @@ class ViVQAX:
     def rows(self, source: RowSource) -> Iterator[BenchmarkRow]:
         """Yield rows in the file's order."""
         images = ("image_name", "image")
-        return read(source, name=self.name, hub=None, key=self.key, images=images)
+        return read(source, name=self.name, repository=None, key=self.key, images=images)
 
     def example(self, row: BenchmarkRow, *, protocol: str) -> Example:
         """Put a row as a question."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from vlmtune.errors import DataError
 from vlmtune.evaluation import metrics, readings
 from vlmtune.evaluation.benchmarks import vsr_relations as relations
-from vlmtune.evaluation.rows import HubSet, python_list, read
+from vlmtune.evaluation.rows import python_list, read
 from vlmtune.types import JSON, BenchmarkRow, Example, Judgement, Kind, RowSource, Verdict
 
 YES_NO, TRUE_FALSE, LIKELIHOOD = "generate-yes-no", "generate-true-false", "likelihood"
@@ -38,11 +38,10 @@ Judged = Sequence[tuple[Mapping[str, JSON], Judgement]]
 
 
 def from_hub(name: str, *, repository: str) -> Rows:
-    """Make the source of a split's rows: a local file, or its test.jsonl on the hub."""
-    hub = HubSet(repository=repository, split="test", files="test.jsonl")
+    """Make the source of a split's rows: a local file, or the test split on the hub."""
 
     def rows(source: RowSource) -> Iterator[BenchmarkRow]:
-        return read(source, name=name, hub=hub, key=None)
+        return read(source, name=name, repository=repository, key=None)
 
     return rows
 
