@@ -39,14 +39,14 @@ def group_advantages(
     rewards = _checked(rewards_PG)
     if scale not in ("group", "batch", "none"):
         raise ValueError(f"scale is {scale!r}; it must be group, batch or none")
-    centred = rewards - rewards.mean(axis=1, keepdims=True)
+    centred: npt.NDArray[np.float64] = rewards - rewards.mean(axis=1, keepdims=True)
     # The mean of equal numbers can differ from them in the last digit; epsilon would not hide it.
     centred[flat_groups(rewards)] = 0.0
-    if scale == "none":
-        return centred
     if scale == "batch":
-        return centred / (rewards.std(ddof=1) + epsilon)
-    return centred / (rewards.std(axis=1, ddof=1, keepdims=True) + epsilon)
+        centred /= rewards.std(ddof=1) + epsilon
+    elif scale == "group":
+        centred /= rewards.std(axis=1, ddof=1, keepdims=True) + epsilon
+    return centred
 
 
 def flat_groups(rewards_PG: npt.ArrayLike) -> npt.NDArray[np.bool_]:

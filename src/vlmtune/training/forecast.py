@@ -142,8 +142,9 @@ def _posterior(tails_KN: Floats, alphas_AK: Floats, *, prompts: int) -> Floats:
     logs = (tails_KN * np.log(alphas_AK[:, :, None] + steps)).sum(axis=(1, 2))
     logs -= prompts * np.log(_CONCENTRATIONS[:, None] + steps).sum(axis=1)
     logs -= 0.5 * (np.log(_CONCENTRATIONS) / _LOG_SPREAD) ** 2
-    weights: Floats = np.exp(logs - logs.max())
-    return weights / weights.sum()
+    likely = np.exp(logs - logs.max())
+    weights: Floats = likely / likely.sum()
+    return weights
 
 
 def _expected(posteriors_APK: Floats, generations: int) -> Floats:

@@ -1,0 +1,223 @@
+"""--debug: everything a trainer does before and around the update, on any backend, in seconds.
+
+    place -> backend -> rows -> model -> the stage's own rehearsal -> checks -> records -> page
+
+The same code runs on mlx, on pytorch and without a model. No weight moves; what is left behind
+says whether a real run would learn something, and from what.
+"""
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+import vlmtune
+from vlmtune.backends import select
+from vlmtune.config import RunConfig
+from vlmtune.data.load import Loaded, load_examples
+from vlmtune.reports import html, thumbnails
+from vlmtune.training import dpo_rehearsal, grpo_rehearsal, run_directory, sft_rehearsal
+from vlmtune.training.findings import Advance, Bench, Check, Findings, Record, Status, worst
+from vlmtune.training.row_checks import data_checks
+from vlmtune.types import ImageRef, ModelInfo, Stage
+
+STAGES: Mapping[Stage, Callable[[Bench], Findings]] = MappingProxyType(
+    {
+        Stage.SFT: sft_rehearsal.rehearse,
+        Stage.DPO: dpo_rehearsal.rehearse,
+        Stage.GRPO: grpo_rehearsal.rehearse,
+    }
+)
+LIBRARIES = ("numpy", "pillow", "pydantic", "mlx", "mlx-vlm", "transformers", "tokenizers")
+"""Whose versions are recorded where they are installed."""
+_MARKS = MappingProxyType(
+    {Status.PASS: "[green]ok  [/]", Status.WARN: "[yellow]warn[/]", Status.FAIL: "[red]FAIL[/]"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a rehearsal came to.
+
+    Attributes:
+        ok: No check failed; warnings are fine.
+        directory: What was written.
+        report: The page to look at.
+        checks: Every check, in order.
+        metrics: Every number.
+    """
+
+    ok: bool
+    directory: Path
+    report: Path
+    checks: tuple[Check, ...]
+    metrics: Mapping[str, float | None]
+
+
+def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Outcome:
+    """Rehearse a stage and leave run.json, samples.jsonl and report.html behind.
+
+    Args:
+        config: The run; its output folder is `output_dir` or outputs/<stage>-debug.
+        console: Where progress and the summary go.
+        notes: Lines that the report repeats, such as how a key was understood.
+
+    Returns:
+        The outcome; a failed check is an outcome, not an error.
+
+    Raises:
+        ConfigError: If the output folder is foreign or in use, or a name is unknown.
+        DataError: If no row can be used.
+        MissingDependency: If the backend is not installed.
+        CheckpointError: If the model cannot be loaded.
+    """
+    started = time.perf_counter()
+    where = run_directory.place(config)
+    with run_directory.opened(where) as folder:
+        selection = select.select(config.backend)
+        track = _Track(console)
+        loaded = _load_rows(config, track)
+        console.print(f"loading {escape(config.model.name)} on {selection.backend.NAME} ...")
+        generator = selection.backend.load_generator(
+            config.model.name, batch_rows=config.hardware.generation_batch_size
+        )
+        bench = Bench(config=config, examples=loaded.examples, generator=generator, track=track)
+        findings = STAGES[config.stage](bench)
+        checks = (*data_checks(loaded.report, loaded.examples), *findings.checks)
+        identity = {
+            "backend": selection.backend.NAME,
+            "backend_reason": selection.reason,
+            "rejected_backends": [asdict(problem) for problem in selection.rejected],
+            "model": _model_record(generator.model),
+        }
+        record = _run_record(config, identity, loaded, findings, checks, notes=notes)
+        record["seconds"] = round(time.perf_counter() - started, 3)
+        run_directory.write_json(folder / run_directory.RUN, record)
+        run_directory.write_lines(folder / run_directory.SAMPLES, findings.samples)
+        html.write_report(folder, pictures=thumbnails.make(_images(loaded)))
+    outcome = Outcome(
+        ok=worst(checks) is not Status.FAIL,
+        directory=where.shown,
+        report=where.shown / run_directory.REPORT,
+        checks=checks,
+        metrics=findings.metrics,
+    )
+    _tell(outcome, console, seconds=record["seconds"])
+    return outcome
+
+
+def _load_rows(config: RunConfig, track: "_Track") -> Loaded:
+    with track("reading rows", config.data.max_samples or 0) as advance:
+        return load_examples(config, verify_images=True, progress=advance)
+
+
+def _run_record(
+    config: RunConfig,
+    identity: Mapping[str, object],
+    loaded: Loaded,
+    findings: Findings,
+    checks: Sequence[Check],
+    *,
+    notes: Sequence[str],
+) -> Record:
+    report = loaded.report
+    return {
+        "made_by": run_directory.MARK,
+        "status": worst(checks).value,
+        "stage": config.stage.value,
+        **identity,
+        "config": config.model_dump(mode="json"),
+        "versions": _versions(),
+        "checks": [
+            {"name": check.name, "status": check.status.value, "detail": check.detail}
+            for check in checks
+        ],
+        "metrics": dict(findings.metrics),
+        "estimates": {name: asdict(found) for name, found in findings.estimates.items()},
+        "details": dict(findings.details),
+        "data": {
+            "fingerprint": report.fingerprint,
+            "kept": report.kept,
+            "skipped": report.skipped,
+            "renamed": report.renamed,
+            "sources": [
+                {
+                    "name": source.name,
+                    "read": source.read,
+                    "kept": source.kept,
+                    "skipped": source.skipped,
+                    "reasons": dict(source.reasons),
+                    "first_skipped": [asdict(row) for row in source.first],
+                }
+                for source in report.sources
+            ],
+        },
+        "notes": list(notes),
+    }
+
+
+def _model_record(model: ModelInfo) -> Record:
+    return {
+        "name": model.name,
+        "parameters": model.parameters,
+        "architecture": model.architecture,
+        "path": model.path,
+    }
+
+
+def _versions() -> dict[str, str]:
+    own = {"vlmtune": vlmtune.__version__, "python": platform.python_version()}
+    installed = {library: _version(library) for library in LIBRARIES}
+    return own | installed | {"system": f"{platform.system()} {platform.machine()}"}
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _images(loaded: Loaded) -> list[ImageRef]:
+    return [image for example in loaded.examples for image in example.images]
+
+
+class _Track:
+    """Opens a progress bar on a console; a bar of unknown length shows no end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def __call__(self, title: str, total: int) -> Iterator[Advance]:
+        columns = (
+            TextColumn("{task.description:<26}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        with Progress(*columns, console=self._console) as progress:
+            task = progress.add_task(title, total=total or None)
+            yield lambda count: progress.advance(task, count)
+
+
+def _tell(outcome: Outcome, console: Console, *, seconds: float) -> None:
+    """Print the checks, bad ones last, then where to look."""
+    order = {Status.PASS: 0, Status.WARN: 1, Status.FAIL: 2}
+    console.print()
+    for check in sorted(outcome.checks, key=lambda check: order[check.status]):
+        console.print(f"{_MARKS[check.status]} {check.name:<18} {escape(check.detail)}")
+    failed = sum(check.status is Status.FAIL for check in outcome.checks)
+    warned = sum(check.status is Status.WARN for check in outcome.checks)
+    verdict = f"{failed} of {len(outcome.checks)} checks failed" if failed else "ready"
+    if warned:
+        verdict += f", {warned} warning{'s' if warned > 1 else ''}"
+    console.print(f"\n{verdict}, {seconds:.1f} s. Open {escape(str(outcome.report))}")
