@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from vlmtune.data import cells
-from vlmtune.data.images import BytesImage, FileImage
+from vlmtune.data.images import AddressImage, BytesImage, FileImage
 from vlmtune.errors import DataError
 
 FRUIT = ("apple", "pear", "plum")
@@ -164,8 +165,9 @@ def test_pictures_come_as_paths_bytes_or_both(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("https://example.org/a.png", "image is an address"),
-        ("data:image/png;base64,AAAA", "image is an address"),
+        ("file:///etc/passwd", "image is an address of a kind that is not read"),
+        ("data:text/html;base64,AAAA", "image is an address of a kind that is not read"),
+        ("data:image/png;base64,A?A", "image is not base64"),
         ("s3://bucket/a.png", "image is an address"),
         (7, "image is neither a path nor bytes: 'image' holds int"),
         ([None], "image is neither a path nor bytes"),
@@ -180,3 +182,18 @@ def test_a_picture_that_is_not_there_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         list(cells.pictures(value, column="image", folder=tmp_path, label="row"))
+
+
+def test_addresses_and_inline_pictures_are_taken_unopened(tmp_path: Path) -> None:
+    values = ["https://example.org/a.png", "data:image/png;base64,iVBORw0K"]
+    found = list(cells.pictures(values, column="image", folder=tmp_path, label="row"))
+    assert found == [
+        AddressImage("https://example.org/a.png"),
+        BytesImage("row#image2", b"\x89PNG\r\n"),
+    ]
+
+
+def test_a_decoded_picture_is_kept_losslessly(tmp_path: Path) -> None:
+    image = PIL.Image.linear_gradient("L").convert("RGB")
+    (found,) = cells.pictures(image, column="image", folder=tmp_path, label="row")
+    assert found.open().tobytes() == image.tobytes()

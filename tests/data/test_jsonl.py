@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from vlmtune.data import lines
 from vlmtune.data.datasets import jsonl
 from vlmtune.errors import ConfigError, DataError
 from vlmtune.types import Example
@@ -49,7 +50,7 @@ def written(tmp_path: Path, content: bytes, name: str = "rows.jsonl") -> Path:
         (b'{"answer": ' + b"9" * 5000 + b"}", "not valid JSON ("),
         (b'{"prompt": "Q", "answer": "\\ud800"}', "text is not valid Unicode"),
         (b'{"prompt": "Q", "image": "no.png"}', "image not found"),
-        (b'{"prompt": "Q", "image": "http://x.org/a.png"}', "image is an address"),
+        (b'{"prompt": "Q", "image": "ftp://x.org/a.png"}', "image is an address"),
         (b"\x00\x00\x00", "not valid JSON"),
     ],
 )
@@ -80,7 +81,7 @@ def test_a_unicode_line_separator_inside_a_text_does_not_end_the_line(tmp_path: 
 def test_a_line_too_long_is_skipped_without_being_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jsonl, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(lines, "LONGEST_LINE", 1000)
     huge = b'{"prompt": "' + b"x" * 2_000_000 + b'"}'
     path = written(tmp_path, GOOD + b"\n" + huge + b"\n" + GOOD + b"\n")
     tracemalloc.start()

@@ -27,11 +27,11 @@ def test_a_longer_source_is_shuffled_within_a_window_and_loses_no_row() -> None:
 
 
 def test_heavy_rows_shrink_the_window() -> None:
-    order = list(shuffled(iter(range(50)), seed="s", weigh=lambda row: 40, most_bytes=100))
+    order = list(shuffled(iter(range(50)), seed="s", weigh=lambda _: 40, most_bytes=100))
     assert sorted(order) == list(range(50))
     # Two rows of 40 bytes fit into 100, the third makes one leave.
     assert all(row <= place + 2 for place, row in enumerate(order))
-    alone = list(shuffled(iter(range(5)), seed="s", weigh=lambda row: 101, most_bytes=100))
+    alone = list(shuffled(iter(range(5)), seed="s", weigh=lambda _: 101, most_bytes=100))
     assert sorted(alone) == list(range(5))
 
 

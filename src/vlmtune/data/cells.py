@@ -5,6 +5,7 @@ before the colon is the same for every row, so that a report can count it.
 """
 
 import ast
+import base64
 import json
 import math
 import re
@@ -12,7 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from vlmtune.data.images import BytesImage, FileImage, file_problem
+import PIL.Image
+
+from vlmtune.data.images import AddressImage, BytesImage, FileImage, encoded, file_problem
 from vlmtune.errors import DataError
 from vlmtune.language.prompts import letter
 from vlmtune.types import JSON, ImageRef
@@ -25,6 +28,8 @@ PLACEHOLDER = "<image>"
 
 _SPECIAL_TOKEN = re.compile(r"<\|\w+\|>")
 _ADDRESS = re.compile(r"(?i)[a-z][a-z0-9+.-]*://|data:")
+_WEB = re.compile(r"(?i)https?://")
+_INLINE = re.compile(r"(?is)data:image/[a-z0-9.+-]+;base64,(.+)")
 _LETTER = re.compile(r"\(?([A-Za-z])[).:]?")
 _LETTERED_TEXT = re.compile(r"(?s)\(?([A-Za-z])[).:]\s+(.+)")
 _PICTURE_FILE = re.compile(r"(?i)\.(jpe?g|png|webp|gif|bmp|tiff?|jp2|avif|ppm)$")
@@ -212,16 +217,19 @@ def looks_like_picture(value: JSON) -> bool:
     if isinstance(value, Mapping):
         return isinstance(value.get("bytes"), bytes)
     if isinstance(value, str):
-        return _PICTURE_FILE.search(value) is not None
-    return isinstance(value, bytes)
+        return (
+            _PICTURE_FILE.search(value) is not None or _INLINE.match(value[:60] + "x") is not None
+        )
+    return isinstance(value, (bytes, PIL.Image.Image))
 
 
 def pictures(value: JSON, *, column: str, folder: Path, label: str) -> Iterator[ImageRef]:
     """Read one cell of pictures, opening none.
 
     Args:
-        value: A path, encoded bytes, a {"bytes", "path"} mapping as parquet files of the Hugging
-            Face hub have it, a list of these, or null.
+        value: A path, an http(s) address, a data: address, encoded bytes, a {"bytes", "path"}
+            mapping as parquet files of the Hugging Face hub have it, a decoded PIL image, a list
+            of these, or null.
         column: Its name, for the message.
         folder: What relative paths start from.
         label: Names a picture that has only bytes, with its number added.
@@ -230,7 +238,7 @@ def pictures(value: JSON, *, column: str, folder: Path, label: str) -> Iterator[
         The pictures in order.
 
     Raises:
-        DataError: If a file is missing or empty, or a value is of another type or an address.
+        DataError: If a file is missing or empty, or a value is of another type.
     """
     if value is None:
         return
@@ -246,6 +254,8 @@ def _picture(cell: JSON, *, column: str, folder: Path, label: str) -> ImageRef:
             return _picture(path, column=column, folder=folder, label=label)
         cell = data
         label = f"{label}/{path}" if isinstance(path, str) else label
+    if isinstance(cell, PIL.Image.Image):
+        return BytesImage(label, encoded(cell, name=label))
     if isinstance(cell, bytes):
         return BytesImage(label, cell)
     if is_blank(cell) or not isinstance(cell, str):
@@ -254,14 +264,28 @@ def _picture(cell: JSON, *, column: str, folder: Path, label: str) -> ImageRef:
             f"{shorten(cell)}; give a file's path"
         )
     if _ADDRESS.match(cell):
-        raise DataError(
-            f"image is an address: '{column}' is {shorten(cell)}; rows are read without a network, "
-            "so download the picture and give the file's path"
-        )
+        return _addressed(cell.strip(), column=column, label=label)
     path = str(folder / text(cell, column=column))
     if problem := file_problem(path):
         raise DataError(problem)
     return FileImage(path)
+
+
+def _addressed(cell: str, *, column: str, label: str) -> ImageRef:
+    if _WEB.match(cell):
+        return AddressImage(cell)
+    inline = _INLINE.fullmatch(cell)
+    if inline is None:
+        raise DataError(
+            f"image is an address of a kind that is not read: '{column}' is {shorten(cell)}; give "
+            "a file's path, an http(s) address, or data:image/...;base64,..."
+        )
+    try:
+        return BytesImage(label, base64.b64decode(inline.group(1), validate=True))
+    except ValueError as error:
+        raise DataError(
+            f"image is not base64: '{column}' is {shorten(cell)} ({error}); encode it again"
+        ) from error
 
 
 def _number(value: int | float, *, column: str) -> str:

@@ -9,6 +9,9 @@ Real rows:
                                                {"type": "text", "text": "How many cats?"}]},
                   {"role": "assistant", "content": "2"}]}
 
+    {"prompt": [{"role": "user", "content": "How many cats?"}],
+     "completion": [{"role": "assistant", "content": "2"}]}
+
 All become the same `Dialogue`: finished turns, a last question and its answer.
 """
 
@@ -71,6 +74,75 @@ def from_messages(row: Row) -> Dialogue:
         DataError: If the lines are not of the two sides in turn, or a part is of unknown type.
     """
     return _dialogue(_spoken(row["messages"], column="messages"))
+
+
+def from_prompt(value: JSON, *, column: str) -> Dialogue:
+    """Read a prompt that is a list of messages ending with the user's, as TRL has it.
+
+    Raises:
+        DataError: If the sides do not speak in turn, or the assistant has the last word.
+    """
+    found = _dialogue(_spoken(value, column=column))
+    if found.answer is not None:
+        raise DataError(
+            f"prompt ends with an answer: '{column}' closes with the assistant's words; "
+            "put them into 'completion' or 'chosen'"
+        )
+    return found
+
+
+def from_pair(row: Row, *, chosen: str, rejected: str) -> tuple[Dialogue, JSON]:
+    """Read two whole conversations that part at their last answer, TRL's pairs without a prompt.
+
+    Returns:
+        The chosen one, and the rejected one's last answer.
+
+    Raises:
+        DataError: If they differ before their last answers.
+    """
+    good = _dialogue(_spoken(row[chosen], column=chosen))
+    bad = _dialogue(_spoken(row[rejected], column=rejected))
+    if (good.turns, good.question) != (bad.turns, bad.question):
+        raise DataError(
+            f"pair has two questions: '{chosen}' and '{rejected}' differ before the last answer; "
+            "both answer the same prompt, so give it in 'prompt'"
+        )
+    return good, bad.answer
+
+
+def reply(value: JSON, *, column: str) -> JSON:
+    """Read an answer that may be a list with the assistant's one message.
+
+    Args:
+        value: The cell.
+        column: Its name, for the message.
+
+    Returns:
+        The cell itself when it is no list of messages, else the message's words.
+
+    Raises:
+        DataError: If it holds several messages, or one of another side.
+    """
+    if not is_messages(value):
+        return value
+    lines = list(_spoken(value, column=column))
+    if len(lines) != 1 or lines[0].speaker not in _ASSISTANT:
+        said = ", ".join(line.speaker for line in lines)
+        raise DataError(
+            f"answer is not one message of the assistant: '{column}' is said by {shorten(said)}; "
+            "keep its last message"
+        )
+    if _is_scalar(lines[0].content):
+        return lines[0].content
+    words, called_for, _ = _content(lines[0])
+    if called_for:
+        raise DataError(f"answer holds an image: '{column}'; only the user may show pictures")
+    return words
+
+
+def is_messages(value: JSON) -> bool:
+    """Whether a cell is a list of messages rather than a plain value."""
+    return isinstance(value, (list, tuple)) and bool(value) and isinstance(value[0], Mapping)
 
 
 def from_texts(row: Row) -> Dialogue:

@@ -22,7 +22,7 @@ from vlmtune.errors import DataError
 from vlmtune.types import JSON, Example, ImageRef, Kind
 
 QUESTION = ("prompt", "question", "problem")
-ANSWER = ("answer", "solution", "expected_answer", "ground_truth")
+ANSWER = ("answer", "solution", "expected_answer", "ground_truth", "completion")
 CHOICES = ("choices",)
 IMAGES = ("image", "images")
 CHOSEN = ("chosen", "chosen_answer", "winner_answer")
@@ -162,17 +162,32 @@ def _spoken(
 
 def _preference(row: Row, _keys: Keys) -> _Reading:
     prompt, chosen, rejected = (_first(row, names) for names in (QUESTION, CHOSEN, REJECTED))
-    if prompt is None or chosen is None or rejected is None:
+    if chosen is None or rejected is None:
         raise DataError(_mismatch(row))
-    question, placeholders = cells.asked(row[prompt], column=prompt)
+    if prompt is None:
+        if not all(isinstance(row[name], (list, tuple)) for name in (chosen, rejected)):
+            raise DataError(_mismatch(row))
+        dialogue, worse = dialogues.from_pair(row, chosen=chosen, rejected=rejected)
+        return _Reading(
+            dialogue=dialogue,
+            used=frozenset({chosen, rejected}),
+            answer_column=chosen,
+            rejected=worse,
+        )
     return _Reading(
-        dialogue=dialogues.Dialogue(
-            question=question, answer=row[chosen], placeholders=placeholders
-        ),
+        dialogue=replace(_prompt(row, prompt), answer=dialogues.reply(row[chosen], column=chosen)),
         used=frozenset({prompt, chosen, rejected}),
         answer_column=chosen,
-        rejected=row[rejected],
+        rejected=dialogues.reply(row[rejected], column=rejected),
     )
+
+
+def _prompt(row: Row, column: str) -> dialogues.Dialogue:
+    """Read a question's cell: text, or TRL's list of messages."""
+    if dialogues.is_messages(row[column]):
+        return dialogues.from_prompt(row[column], column=column)
+    question, placeholders = cells.asked(row[column], column=column)
+    return dialogues.Dialogue(question=question, placeholders=placeholders)
 
 
 def _statement(row: Row, _keys: Keys) -> _Reading:
@@ -206,11 +221,11 @@ def _question(row: Row, keys: Keys) -> _Reading:
     if prompt is None:
         raise DataError(_mismatch(row))
     answer = _first(row, ANSWER) if keys.answer is None else None
-    question, placeholders = cells.asked(row[prompt], column=prompt)
     rejected = _first(row, REJECTED)
     return _Reading(
-        dialogue=dialogues.Dialogue(
-            question=question, answer=row[answer] if answer else None, placeholders=placeholders
+        dialogue=replace(
+            _prompt(row, prompt),
+            answer=dialogues.reply(row[answer], column=answer) if answer else None,
         ),
         used=frozenset(filter(None, (prompt, answer, choices, rejected))),
         answer_column=answer or ANSWER[0],

@@ -64,10 +64,13 @@ class FileImage:
     Attributes:
         path: Where it lies.
         max_pixels: Refuse it when width times height is more.
+        origin: What it was called before it came into this file: an address, or its name inside a
+            table; "" for a file that the row itself names.
     """
 
     path: str
     max_pixels: int = DEFAULT_MAX_PIXELS
+    origin: str = ""
 
     @property
     def name(self) -> str:
@@ -122,6 +125,35 @@ class BytesImage:
         return _decode(io.BytesIO(self.data), name=self.name, max_pixels=self.max_pixels)
 
 
+@dataclass(frozen=True, slots=True)
+class AddressImage:
+    """A picture on the internet, before it is fetched; `vlmtune.data.pictures` makes it a file.
+
+    Attributes:
+        address: http or https.
+        max_pixels: Refuse it when width times height is more.
+    """
+
+    address: str
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    @property
+    def name(self) -> str:
+        """The address."""
+        return self.address
+
+    def open(self) -> PIL.Image.Image:
+        """Refuse: opening a picture never uses the network.
+
+        Raises:
+            DataError: Always.
+        """
+        raise DataError(
+            f"image has not been fetched: {self.address[:200]}; load the row through "
+            "vlmtune.data.load, which fetches it into the cache"
+        )
+
+
 def check(image: ImageRef) -> tuple[int, int]:
     """Decode a picture once, only to know that it can be decoded.
 
@@ -160,6 +192,28 @@ def file_problem(path: str) -> str:
     if status.st_size == 0:
         return f"image is empty: {path} has 0 bytes; fetch or copy it again"
     return ""
+
+
+def encoded(image: PIL.Image.Image, *, name: str) -> bytes:
+    """Encode a decoded picture as PNG, losslessly and without metadata.
+
+    Args:
+        image: Any mode that `FileImage` would accept.
+        name: For messages.
+
+    Raises:
+        DataError: If its pixels cannot be loaded or have no 8-bit meaning.
+    """
+    stream = io.BytesIO()
+    try:
+        _rgb(_turn_upright(image), name=name).save(stream, "PNG")
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"image is damaged: {name} cannot be decoded ({_one_line(error)}); export it again"
+        ) from error
+    return stream.getvalue()
 
 
 def identity(image: ImageRef) -> bytes:

@@ -24,7 +24,7 @@ def shuffled(
     *,
     seed: str,
     buffer: int = SHUFFLE_BUFFER,
-    weigh: Callable[[Row], int] = lambda row: 0,
+    weigh: Callable[[Row], int] | None = None,
     most_bytes: int = SHUFFLE_BYTES,
 ) -> Iterator[Row]:
     """Shuffle rows through a buffer; even for a source that fits it, windowed beyond.
@@ -33,7 +33,7 @@ def shuffled(
         rows: The rows.
         seed: Fixes the order, on every machine and Python version.
         buffer: Rows held, >= 1.
-        weigh: Bytes that a row keeps in memory besides its texts.
+        weigh: Bytes that a row keeps in memory besides its texts; without it none.
         most_bytes: The buffer is full as well when its rows weigh more.
     """
     # Only random() is promised to stay the same across Python versions; randrange() is not.
@@ -42,10 +42,10 @@ def shuffled(
     weight = 0
     for row in rows:
         held.append(row)
-        weight += weigh(row)
+        weight += weigh(row) if weigh else 0
         while len(held) > buffer or (weight > most_bytes and len(held) > 1):
             leaving = _draw(held, draw)
-            weight -= weigh(leaving)
+            weight -= weigh(leaving) if weigh else 0
             yield leaving
     while held:
         yield _draw(held, draw)
