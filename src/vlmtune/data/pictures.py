@@ -1,0 +1,86 @@
+"""From a row's pictures to files: bytes are kept in the cache, addresses are fetched into it.
+
+Only rows in use get here, so a table of a million pictures costs the disk no more than the rows
+that a run asks for, and memory nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from vlmtune.data import store
+from vlmtune.data.fetch import FetchError, fetch_picture
+from vlmtune.data.images import AddressImage, BytesImage, FileImage
+from vlmtune.errors import DataError
+from vlmtune.types import Example, ImageRef
+
+Policy: TypeAlias = Literal["fetch", "cached", "refuse"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """Puts pictures into the cache.
+
+    Attributes:
+        cache: From `store.cache_folder`.
+        policy: What to do with an address: fetch it, take it only when it is cached, refuse it.
+        max_pixels: The run's limit, given to every picture.
+        fetch: Address -> encoded picture; raises FetchError.
+        failed: Addresses that could not be had, and why: each is tried once a run.
+    """
+
+    cache: Path
+    policy: Policy
+    max_pixels: int
+    fetch: Callable[[str], bytes] = fetch_picture
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def settled(self, example: Example) -> Example:
+        """Give the same row with every picture in a file.
+
+        Raises:
+            DataError: If a picture cannot be had; the message says why.
+        """
+        if not example.images:
+            return example
+        return replace(example, images=tuple(self._file(image) for image in example.images))
+
+    def _file(self, image: ImageRef) -> ImageRef:
+        if isinstance(image, FileImage):
+            return replace(image, max_pixels=self.max_pixels)
+        if isinstance(image, BytesImage):
+            if not image.data:
+                # Opening says what is wrong with it.
+                image.open()
+            path = store.by_content(image.data, cache=self.cache)
+            return FileImage(str(path), max_pixels=self.max_pixels, origin=image.name)
+        if isinstance(image, AddressImage):
+            path = self._fetched(image.address)
+            return FileImage(str(path), max_pixels=self.max_pixels, origin=image.address)
+        return image
+
+    def _fetched(self, address: str) -> Path:
+        path = store.at_address(address, cache=self.cache)
+        if path.is_file():
+            return path
+        if self.policy == "refuse":
+            raise DataError(
+                f"image is an address: {address[:200]}; data.addresses is 'refuse', so download "
+                "the picture and give the file's path"
+            )
+        if self.policy == "cached":
+            raise DataError(
+                f"image is not in the cache: {address[:200]}; run scripts/download_datasets.py, "
+                "or set data.addresses: fetch"
+            )
+        if address not in self.failed:
+            try:
+                store.write_whole(path, self.fetch(address))
+                return path
+            except FetchError as error:
+                self.failed[address] = str(error)
+        raise DataError(
+            f"image cannot be fetched: {address[:200]} ({self.failed[address]}); correct the "
+            "address, or give the file's path"
+        )
