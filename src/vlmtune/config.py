@@ -41,9 +41,11 @@ class DatasetConfig(Section):
     """One source of rows."""
 
     name: str
-    """Dataset name (scenes), path of a .jsonl file, or python file that loads one."""
+    """Dataset name (scenes), .jsonl or .parquet file, folder of them, hub id, or .py loader."""
     split: str = "train"
-    """Split to read."""
+    """Split to read, or a part of it: train[:5%], train[100:200]."""
+    weight: float = Field(default=1.0, gt=0)
+    """Rows drawn from this source, compared with the others' weights."""
     options: dict[str, JSON] = Field(default_factory=dict)
     """Options of that dataset; each dataset refuses those it does not know."""
 
@@ -52,13 +54,39 @@ class DataConfig(Section):
     """Which rows."""
 
     datasets: list[DatasetConfig] = Field(default_factory=lambda: [DatasetConfig(name="scenes")])
-    """Sources, read in turn; a plain string is a dataset's name."""
+    """Sources, read in turn by weight; a plain string is a dataset's name."""
+    eval_datasets: list[DatasetConfig] | None = None
+    """Sources of the evaluation set; null sets aside eval_fraction of the rows instead."""
+    eval_split: str = "test"
+    """Split of those entries of eval_datasets that name none."""
+    max_eval_samples: int | None = Field(default=None, ge=1)
+    """Rows to evaluate on at most; null is max_samples."""
+    eval_fraction: float = Field(default=0.2, ge=0, lt=1)
+    """Share of rows set aside without eval_datasets; rows of one picture stay together."""
+    on_leak: Literal["error", "drop", "allow"] = "error"
+    """Training rows that evaluation asks about too: stop, leave them out, or only count them."""
     max_samples: int | None = Field(default=16, ge=1)
     """Rows to use at most; null uses all of a finite dataset."""
+    max_samples_per_dataset: int | None = Field(default=None, ge=1)
+    """Rows to use of each source at most."""
     shuffle: bool = False
     """Shuffle rows by `seed`."""
     on_bad_row: Literal["skip", "error"] = "skip"
     """Skip, count and list a row that cannot be used, or stop at the first."""
+    preprocessing: str | None = None
+    """Python file whose functions change each row before it is read: row -> row."""
+    prompt_key: str | None = None
+    """Column of the question in sources whose options name none; null lets usual names decide."""
+    choice_key: str | None = None
+    """Column of the choices, likewise."""
+    answer_key: str | None = None
+    """Column of the gold answer, likewise."""
+    image_keys: list[str] | None = None
+    """Columns of the pictures, likewise; [] shows none."""
+    addresses: Literal["fetch", "cached", "refuse"] = "fetch"
+    """Pictures given by http(s) address: fetch into the cache, take only cached ones, or refuse."""
+    cache_dir: str | None = None
+    """Folder of fetched and unpacked pictures and downloads; null is ~/.cache/vlmtune."""
     max_image_pixels: int = Field(default=50_000_000, ge=1)
     """Refuse an image with more pixels than this before decoding it."""
 

@@ -75,6 +75,16 @@ def _sources(value: JSON) -> JSON:
     return [{"name": name} if isinstance(name, str) else name for name in names]
 
 
+def _training_sources(value: JSON) -> JSON:
+    if value is None:
+        raise ValueError("nothing to train on; evaluation alone is scripts/evaluate.py")
+    return _sources(value)
+
+
+def _sources_or_none(value: JSON) -> JSON:
+    return None if value is None else _sources(value)
+
+
 def _wants_wandb(value: JSON) -> JSON:
     names = value if isinstance(value, list) else [value]
     others = [name for name in names if name not in ("wandb", "none", None)]
@@ -82,6 +92,9 @@ def _wants_wandb(value: JSON) -> JSON:
         raise ValueError("only 'wandb' and 'none' exist; every run writes its own files besides")
     return "wandb" in names
 
+
+_LOADERS: Mapping[str, str] = MappingProxyType({"robo2vlmsft": "robo2vlm"})
+"""Other tools' names of loaders -> ours."""
 
 ALIASES: Mapping[str, Alias | Refusal] = MappingProxyType(
     {
@@ -93,9 +106,13 @@ ALIASES: Mapping[str, Alias | Refusal] = MappingProxyType(
         "model_path": Alias(to="model.name"),
         "dataset.train_data_path": Alias(to="data.datasets.0.name"),
         "dataset.train_split": Alias(to="data.datasets.0.split"),
+        "dataset.eval_data_path": Alias(to="data.eval_datasets", convert=_sources_or_none),
+        "dataset.eval_split": Alias(to="data.eval_split"),
+        "dataset.preprocessing_fn": Alias(to="data.preprocessing"),
         "data.dataset": Alias(to="data.datasets", convert=_sources),
         "data.dataset_name": Alias(to="data.datasets.0.name"),
-        "data.train_data_paths": Alias(to="data.datasets", convert=_sources),
+        "data.train_data_paths": Alias(to="data.datasets", convert=_training_sources),
+        "data.eval_data_paths": Alias(to="data.eval_datasets", convert=_sources_or_none),
         "data.seed": Alias(to="seed"),
         "training.seed": Alias(to="seed"),
         "actor.seed": Alias(to="seed"),
@@ -109,9 +126,6 @@ ALIASES: Mapping[str, Alias | Refusal] = MappingProxyType(
         "runner.logger.logger_backends": Alias(to="tracking.wandb", convert=_wants_wandb),
         "debug.enabled": Alias(to="debug"),
         "debug.max_samples": Alias(to="data.max_samples"),
-        "data.max_samples_per_dataset": Refusal(
-            why="sources are drawn from in turn, so data.max_samples covers all of them evenly"
-        ),
         "dataset.reward_functions_fn": Refusal(
             why="a reward file is named where rewards are: reward.type: my_rewards.py"
         ),
@@ -142,10 +156,11 @@ def translate(
         ConfigError: If a setting cannot be honoured, or is set under two names with two values.
     """
     values = deepcopy(values)
+    named = _name_loader(values)
     # All are taken before any is put: `debug: {enabled: true}` must be gone when `debug` is set.
     taken = {written: take(values, written) for written in ALIASES}
     ours = deepcopy(values)
-    done: list[Translation] = []
+    done: list[Translation] = list(named)
     for written, rule in ALIASES.items():
         if taken[written] is ABSENT:
             continue
@@ -157,6 +172,23 @@ def translate(
         put(values, found.read, found.value)
         done.append(found)
     return values, tuple(done)
+
+
+def _name_loader(values: dict[str, JSON]) -> tuple[Translation, ...]:
+    """Read a loader's name and the paths it is to read as what they are here: name and option."""
+    data = values.get("data")
+    paths = ("train_data_paths", "eval_data_paths")
+    if not isinstance(data, dict) or "dataset_name" not in data or not set(paths) & set(data):
+        return ()
+    written = data.pop("dataset_name")
+    name = _LOADERS.get(written, written)
+    for key in paths:
+        if data.get(key) is not None:
+            data[key] = [
+                {"name": name, "options": {"path": path}} if isinstance(path, str) else path
+                for path in (data[key] if isinstance(data[key], list) else [data[key]])
+            ]
+    return (Translation(written="data.dataset_name", read="data.datasets.0.name", value=name),)
 
 
 def _converted(written: str, rule: Alias, value: JSON, *, source: str) -> Translation:

@@ -1,7 +1,8 @@
 """From a config to the rows of a run: sources in turn, bad rows reported, order fixed by the seed.
 
-Order. Sources are drawn from in turn, one good row each, so `max_samples` covers all of them; a
-source that runs out drops from the round. With `data.shuffle` every source is shuffled by itself
+Order. Sources are drawn from in turn, one good row each, so `max_samples` covers all of them; with
+weights the next row comes from the source that has had the least for its weight. A source that runs
+out drops from the round. With `data.shuffle` every source is shuffled by itself
 first. An index-addressable one (it has a `table`) is permuted by row number, which computes no row
 that is not used. Any other goes through a buffer of `SHUFFLE_BUFFER` rows: a source that fits the
 buffer is shuffled evenly, a longer one is mixed within a window of that size, which keeps memory
@@ -12,23 +13,19 @@ files alone, so it is the same on every machine and backend.
 import hashlib
 import itertools
 import json
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vlmtune import discovery
-from vlmtune.config import DatasetConfig, RunConfig
-from vlmtune.data import images
-from vlmtune.data.datasets import jsonl
-from vlmtune.data.images import BytesImage, FileImage
-from vlmtune.data.order import in_random_order, shuffled
-from vlmtune.data.skips import SkipLog, SourceReport
-from vlmtune.errors import ConfigError, DataError
-from vlmtune.protocols import DatasetLoader
+from vlmtune.config import RunConfig
+from vlmtune.data import images, store
+from vlmtune.data.images import FileImage
+from vlmtune.data.order import next_source
+from vlmtune.data.pictures import Shelf
+from vlmtune.data.skips import SourceReport
+from vlmtune.data.sources import Source, open_source
+from vlmtune.errors import DataError
 from vlmtune.types import Example, ImageRef, Kind, Stage
-
-_JSONL_SUFFIXES = (".jsonl", ".json", ".ndjson")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +65,6 @@ class Loaded:
     report: LoadReport
 
 
-@dataclass(slots=True, kw_only=True)
-class _Source:
-    """A source while it is being read."""
-
-    name: str
-    rows: Iterator[Example]
-    log: SkipLog
-    kept: int = 0
-
-
 def load_examples(
     config: RunConfig,
     *,
@@ -93,29 +80,29 @@ def load_examples(
         progress: Called with the number of rows kept since the last call.
 
     Returns:
-        At most `config.data.max_samples` Examples with unique ids, and the report.
+        At most `config.data.max_samples` Examples with unique ids, and the report. Every picture
+        is a file, or is drawn when it is opened.
 
     Raises:
         ConfigError: If a dataset or option is unknown, or a source never ends and nothing caps it.
         DataError: If no row can be used, or at the first bad row when `on_bad_row` is "error".
     """
-    sources = [_open_source(config, index) for index in range(len(config.data.datasets))]
-    refusal = _Refusal(stage=config.stage, verify_images=verify_images)
+    sources = [open_source(config, index) for index in range(len(config.data.datasets))]
+    shelf = Shelf(
+        cache=store.cache_folder(config.data.cache_dir),
+        policy=config.data.addresses,
+        max_pixels=config.data.max_image_pixels,
+    )
+    refusal = _Refusal(stage=config.stage, verify_images=verify_images, shelf=shelf)
     kept: list[Example] = []
     taken: set[str] = set()
     renamed = 0
-    waiting = deque(sources)
-    while waiting and len(kept) != config.data.max_samples:
-        source = waiting.popleft()
-        example = _next_good(source, refusal, max_pixels=config.data.max_image_pixels)
-        if example is None:
-            continue
-        name = _unique_id(example.id, taken=taken)
+    for source, found in _in_turn(sources, refusal, config=config):
+        name = _unique_id(found.id, taken=taken)
         taken.add(name)
-        renamed += name != example.id
-        kept.append(replace(example, id=name))
+        renamed += name != found.id
+        kept.append(found if name == found.id else replace(found, id=name))
         source.kept += 1
-        waiting.append(source)
         if progress is not None:
             progress(1)
     reports = tuple(source.log.report(name=source.name, kept=source.kept) for source in sources)
@@ -128,6 +115,25 @@ def load_examples(
         fingerprint=fingerprint(kept, read_images=verify_images),
     )
     return Loaded(examples=tuple(kept), report=report)
+
+
+def _in_turn(
+    sources: Sequence[Source], refusal: "_Refusal", *, config: RunConfig
+) -> Iterator[tuple[Source, Example]]:
+    """Yield usable rows, each from the source whose turn it is, until enough or all are read."""
+    waiting = list(sources)
+    cap, total = config.data.max_samples_per_dataset, 0
+    while waiting and total != config.data.max_samples:
+        place = next_source(
+            [source.kept for source in waiting], [source.weight for source in waiting]
+        )
+        source = waiting[place]
+        found = None if source.kept == cap else _next_good(source, refusal)
+        if found is None:
+            del waiting[place]
+            continue
+        total += 1
+        yield source, found
 
 
 def stage_problem(example: Example, *, stage: Stage) -> str:
@@ -176,56 +182,29 @@ def fingerprint(examples: Sequence[Example], *, read_images: bool) -> str:
     return digest.hexdigest()
 
 
-def _open_source(config: RunConfig, index: int) -> _Source:
-    dataset = config.data.datasets[index]
-    loader, options = _resolve(dataset)
-    log = SkipLog(stop=config.data.on_bad_row == "error")
-    endless = bool(getattr(loader, "ENDLESS", False))
-    if endless and config.data.max_samples is None:
-        raise ConfigError(
-            f"dataset '{dataset.name}' never ends, so data.max_samples: null would never finish; "
-            "set a number"
-        )
-    shuffle_seed = f"shuffle {config.seed} {index}"
-    table = getattr(loader, "table", None) if config.data.shuffle else None
-    if table is not None:
-        found = table(split=dataset.split, seed=config.seed, options=options)
-        rows = in_random_order(found, seed=shuffle_seed)
-        return _Source(name=dataset.name, rows=rows, log=log)
-    rows = loader.load(split=dataset.split, seed=config.seed, options=options, skip=log)
-    if config.data.shuffle and not endless:
-        # Rows of an endless source are independent draws already: a buffer would only cost time.
-        rows = shuffled(rows, seed=shuffle_seed)
-    return _Source(name=dataset.name, rows=rows, log=log)
-
-
-def _resolve(dataset: DatasetConfig) -> tuple[DatasetLoader, dict[str, object]]:
-    path = Path(dataset.name)
-    is_file = path.suffix in _JSONL_SUFFIXES or (path.suffix != ".py" and path.is_file())
-    if not is_file:
-        return discovery.load("dataset", dataset.name), dict(dataset.options)
-    if "path" in dataset.options:
-        raise ConfigError(
-            f"dataset '{dataset.name}' is a file and has an option 'path' as well; "
-            "keep one: name: jsonl with the option, or the file as the name"
-        )
-    return jsonl, {**dataset.options, "path": dataset.name}
-
-
 @dataclass(slots=True, kw_only=True)
 class _Refusal:
     """Says why a row cannot be used; remembers files, so a picture of many rows is decoded once."""
 
     stage: Stage
     verify_images: bool
+    shelf: Shelf
     known: dict[str, str] = field(default_factory=dict)
 
-    def reason(self, example: Example) -> str:
+    def usable(self, example: Example) -> Example:
+        """Give the row with its pictures in files.
+
+        Raises:
+            DataError: If it cannot be used.
+        """
         if problem := stage_problem(example, stage=self.stage):
-            return problem
-        if not self.verify_images:
-            return ""
-        return next(filter(None, map(self._picture_problem, example.images)), "")
+            raise DataError(problem)
+        settled = self.shelf.settled(example)
+        if self.verify_images:
+            for image in settled.images:
+                if problem := self._picture_problem(image):
+                    raise DataError(problem)
+        return settled
 
     def _picture_problem(self, image: ImageRef) -> str:
         if not isinstance(image, FileImage):
@@ -243,27 +222,14 @@ def _decoding_problem(image: ImageRef) -> str:
     return ""
 
 
-def _next_good(source: _Source, refusal: _Refusal, *, max_pixels: int) -> Example | None:
+def _next_good(source: Source, refusal: _Refusal) -> Example | None:
     for row in source.rows:
-        example = _bounded(row, max_pixels=max_pixels)
-        reason = refusal.reason(example)
-        if not reason:
-            return example
-        source.log(example.id, reason)
+        try:
+            return refusal.usable(row)
+        except DataError as error:
+            reason = str(error)
+        source.log(row.id, reason)
     return None
-
-
-def _bounded(example: Example, *, max_pixels: int) -> Example:
-    """Give the run's limit to pictures that came with a loader's own."""
-    if not example.images:
-        return example
-    bounded = tuple(
-        replace(image, max_pixels=max_pixels)
-        if isinstance(image, (FileImage, BytesImage))
-        else image
-        for image in example.images
-    )
-    return replace(example, images=bounded)
 
 
 def _unique_id(wanted: str, *, taken: set[str]) -> str:
