@@ -1,0 +1,219 @@
+"""Do training rows show what evaluation asks about? Five kinds of evidence, from certain to likely.
+
+- the same picture: the same file, the same bytes, or the same COCO number in their names;
+- a picture that looks the same: a 256-bit difference hash within `NEAR` bits, so that scaling and
+  recompression are seen through;
+- the same question with the same answer about a picture of the same name, or about none;
+- VSR's trap: its two variants cut the same statements differently, so a row of one is no clean
+  training row for the other, whatever it shows.
+
+Pictures that are drawn when opened are not compared: their splits are disjoint by construction.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+import numpy as np
+import PIL.Image
+
+from vlmtune.data import images
+from vlmtune.data.images import BytesImage, FileImage
+from vlmtune.types import Example, ImageRef
+
+SIDE = 16
+NEAR = 8
+"""Bits of 256 in which two hashes of the same picture may differ."""
+LISTED = 100
+"""Pairs that a report names one by one; all others are counted."""
+
+_PLAIN = 16
+_COCO = re.compile(r"(?:COCO_(?:train|val|test)20\d\d_)?(\d{12})\.(?:jpe?g|png)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leak:
+    """A training row that shows what an evaluation row asks about.
+
+    Attributes:
+        train: The training row's id.
+        evaluation: The evaluation row's id.
+        why: What they share.
+    """
+
+    train: str
+    evaluation: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeakReport:
+    """All leaks between two sets.
+
+    Attributes:
+        rows: Ids of the training rows that leak.
+        reasons: How many rows each kind of evidence found first.
+        first: The first `LISTED`, one a training row.
+    """
+
+    rows: frozenset[str]
+    reasons: Mapping[str, int]
+    first: tuple[Leak, ...]
+
+    def line(self) -> str:
+        """Say it in one line."""
+        if not self.rows:
+            return "no training row shows what evaluation asks about"
+        causes = ", ".join(f"{why} ({count})" for why, count in self.reasons.items())
+        example = self.first[0]
+        return (
+            f"{len(self.rows)} training rows show what evaluation asks about: {causes}; such as "
+            f"{example.train} and {example.evaluation}"
+        )
+
+
+def find_leaks(
+    train: Sequence[Example],
+    evaluation: Sequence[Example],
+    *,
+    look: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> LeakReport:
+    """Compare two sets of rows.
+
+    Args:
+        train: Rows to learn from.
+        evaluation: Rows to be asked about.
+        look: Decode pictures and compare what they show; without it only names and files count.
+        progress: Called with the number of pictures looked at since the last call.
+
+    Raises:
+        DataError: If a picture cannot be decoded.
+    """
+    seen = _Seen(look=look, progress=progress or (lambda _: None))
+    for example in evaluation:
+        seen.remember(example)
+    found = [leak for example in train if (leak := seen.leak(example)) is not None]
+    return LeakReport(
+        rows=frozenset(leak.train for leak in found),
+        reasons=dict(Counter(leak.why for leak in found).most_common()),
+        first=tuple(found[:LISTED]),
+    )
+
+
+def difference_hash(image: PIL.Image.Image) -> int | None:
+    """Describe what a picture shows in 256 bits: where brightness falls from left to right.
+
+    Args:
+        image: Any size, mode RGB.
+
+    Returns:
+        The bits, or None when the picture is too plain to be told from others.
+    """
+    small = image.convert("L").resize((SIDE + 1, SIDE), PIL.Image.Resampling.BOX)
+    light_HW = np.asarray(small, dtype=np.int16)
+    falls_HW = light_HW[:, :-1] > light_HW[:, 1:]
+    ones = int(falls_HW.sum())
+    if not _PLAIN <= ones <= SIDE * SIDE - _PLAIN:
+        return None
+    return int.from_bytes(np.packbits(falls_HW).tobytes(), "big")
+
+
+def coco_number(name: str) -> int | None:
+    """Read the COCO number out of a file's name or address; 2014 and 2017 share their numbers."""
+    found = _COCO.fullmatch(PurePath(name.partition("?")[0]).name)
+    return int(found[1]) if found else None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Seen:
+    """What evaluation asks about, by every kind of evidence."""
+
+    look: bool
+    progress: Callable[[int], None]
+    evidence: dict[tuple[str, object], str] = field(default_factory=dict)
+    bands: dict[tuple[int, int], list[tuple[int, str]]] = field(default_factory=dict)
+    hashes: dict[str, tuple[bytes, int | None]] = field(default_factory=dict)
+    variants: dict[str, str] = field(default_factory=dict)
+
+    def remember(self, example: Example) -> None:
+        for key in _named(example):
+            self.evidence.setdefault(key, example.id)
+        if (variant := _vsr_variant(example)) is not None:
+            self.variants.setdefault(variant, example.id)
+        for content, look in self._looked(example):
+            self.evidence.setdefault(("the same picture", content), example.id)
+            for band in _bands(look) if look is not None else ():
+                self.bands.setdefault(band, []).append((look or 0, example.id))
+
+    def leak(self, example: Example) -> Leak | None:
+        for why, key in _named(example):
+            if (other := self.evidence.get((why, key))) is not None:
+                return Leak(train=example.id, evaluation=other, why=why)
+        mine = _vsr_variant(example)
+        for variant, other in self.variants.items() if mine is not None else ():
+            if variant != mine:
+                why = "VSR's random and zeroshot cut the same statements differently"
+                return Leak(train=example.id, evaluation=other, why=why)
+        for content, look in self._looked(example):
+            if (other := self.evidence.get(("the same picture", content))) is not None:
+                return Leak(train=example.id, evaluation=other, why="the same picture")
+            if (other := self._alike(look)) is not None:
+                return Leak(train=example.id, evaluation=other, why="a picture that looks the same")
+        return None
+
+    def _looked(self, example: Example) -> Iterator[tuple[bytes, int | None]]:
+        """Yield each picture's content and what it shows, decoding every file once."""
+        for image in example.images if self.look else ():
+            if not isinstance(image, (FileImage, BytesImage)):
+                continue
+            name = image.name
+            if name not in self.hashes:
+                self.hashes[name] = (images.identity(image), difference_hash(image.open()))
+                self.progress(1)
+            yield self.hashes[name]
+
+    def _alike(self, look: int | None) -> str | None:
+        """Two hashes that differ in at most `NEAR` bits agree in one of `NEAR` + 1 bands."""
+        for band in _bands(look) if look is not None else ():
+            for other, example_id in self.bands.get(band, ()):
+                if ((look or 0) ^ other).bit_count() <= NEAR:
+                    return example_id
+        return None
+
+
+def _bands(look: int) -> Iterator[tuple[int, int]]:
+    bits = SIDE * SIDE
+    for place in range(NEAR + 1):
+        low, high = place * bits // (NEAR + 1), (place + 1) * bits // (NEAR + 1)
+        yield place, (look >> low) & ((1 << (high - low)) - 1)
+
+
+def _named(example: Example) -> Iterator[tuple[str, object]]:
+    """Yield the evidence that needs no decoding."""
+    for image in example.images:
+        for name in _names_of(image):
+            number = coco_number(name)
+            if number is not None:
+                yield "the same COCO picture", number
+        if isinstance(image, FileImage):
+            yield "the same picture", image.path
+    names = tuple(PurePath(name).name for image in example.images for name in _names_of(image))
+    turns = tuple((turn.user, turn.assistant) for turn in example.turns)
+    question = (turns, example.question.casefold(), example.answer)
+    yield "the same question and answer", (names, question)
+
+
+def _names_of(image: ImageRef) -> Iterator[str]:
+    if isinstance(image, FileImage) and image.origin:
+        yield image.origin
+    else:
+        yield image.name
+
+
+def _vsr_variant(example: Example) -> str | None:
+    if not example.source.startswith("vsr_"):
+        return None
+    return example.source.removeprefix("vsr_")
