@@ -165,7 +165,7 @@ def _gold_check(reward: RewardFunction, examples: Sequence[Example], *, style: s
     missed = [
         example.id
         for example in _answered(examples)
-        if _worth(reward, example, str(example.answer), style=style) < 1.0
+        if not _worth(reward, example, str(example.answer), style=style) >= 1.0
     ]
     asked = len(_answered(examples))
     return judged(

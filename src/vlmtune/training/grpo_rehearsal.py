@@ -32,7 +32,6 @@ from vlmtune.training.grading import (
     Graded,
     batch_advantages,
     build_reward,
-    finite,
     grade_groups,
     graded_records,
     reward_checks,
@@ -222,7 +221,8 @@ def _metrics(rollout: Rollout, estimates: Mapping[str, Estimate]) -> dict[str, f
     for name in rollout.graded.part_names:
         part = rollout.graded.part_PG(name)
         # A part may exist for some kinds only; its mean is over the scores that have it.
-        found[f"reward/parts/{name}"] = finite(float(np.nanmean(part)))
+        known = part[np.isfinite(part)]
+        found[f"reward/parts/{name}"] = float(known.mean()) if known.size else None
     return found
 
 
