@@ -19,10 +19,15 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("outputs/pico/model"), help="result")
     parser.add_argument("--vision_batches", type=int, help="lessons for the vision tower")
     parser.add_argument("--language_batches", type=int, help="lessons with questions")
+    parser.add_argument("--places_batches", type=int, help="lessons with questions and places")
+    parser.add_argument(
+        "--tokenizer", type=Path, help="folder of a tokenizer to use instead of training one"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
     from rich.console import Console
+    from transformers import PreTrainedTokenizerFast
 
     from vlmtune.backends.pytorch.pico.architecture import save_folder
     from vlmtune.backends.pytorch.pico.tokenizer import train_tokenizer
@@ -30,10 +35,14 @@ def main() -> int:
 
     lengths = {
         name: value
-        for name in ("vision_batches", "language_batches")
+        for name in ("vision_batches", "language_batches", "places_batches")
         if (value := getattr(arguments, name)) is not None
     }
-    tokenizer = train_tokenizer()
+    tokenizer = (
+        PreTrainedTokenizerFast.from_pretrained(arguments.tokenizer)
+        if arguments.tokenizer
+        else train_tokenizer()
+    )
     pupil = train(Recipe(seed=arguments.seed, **lengths), tokenizer, arguments.work, Console())
     save_folder(pupil.model, tokenizer, arguments.folder)
     print(f"pico is in {arguments.folder}; measure it with scripts/measure_pico.py")

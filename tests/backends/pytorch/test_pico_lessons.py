@@ -31,7 +31,7 @@ def test_a_packed_segment_has_the_logits_it_has_alone(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     pupil = Pupil(seed=3).eval()
-    batch = Lessons(tokenizer, seed=0, batches=1, size=2, ask=True)[0]
+    batch = Lessons(tokenizer, seed=0, batches=1, size=2, course="language")[0]
     with torch.no_grad():
         seen = pupil.see(batch)
         embedded = pupil.model.get_input_embeddings()(batch.ids)
@@ -62,7 +62,7 @@ def test_a_packed_segment_has_the_logits_it_has_alone(
 def test_only_answers_carry_a_loss_and_each_ends_its_turn(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    batch = Lessons(tokenizer, seed=0, batches=1, size=4, ask=True)[0]
+    batch = Lessons(tokenizer, seed=0, batches=1, size=4, course="language")[0]
     for row in range(4):
         for number in range(1, int(batch.segments[row].max()) + 1):
             here = batch.segments[row] == number
@@ -88,16 +88,18 @@ def test_patches_equal_the_image_processor_s(folder: Path) -> None:
 def test_dense_targets_name_what_stands_in_a_cell() -> None:
     red_cube = Thing(shape="cube", colour="red", size="large", x=42, y=70, foot=70, radius=14)
     world = World(mode=FLAT, width=196, height=196, things=(red_cube,), clutter=0.0, background=0)
-    looks, centres, offsets = dense_targets(world, (7, 7))
+    looks, centres, offsets, places = dense_targets(world, (7, 7))
     # x 42 is the middle of column 1, y 70 the middle of row 2: cell 2 * 7 + 1 of 7 columns.
     assert centres.nonzero()[0].tolist() == [15]
     assert looks[15].sum() == 1 and looks[15, 0] == 1
     assert offsets[15].tolist() == [0.5, 0.5, 0.5]
+    # 42 of 196 is 21 % of the width and 70 of 196 is 35 % of the height: cell (2, 3) of ten.
+    assert places[15].tolist() == [2, 3] and (np.delete(places, 15, axis=0) == IGNORED).all()
 
 
 def test_the_same_index_gives_the_same_batch(tokenizer: PreTrainedTokenizerFast) -> None:
-    one = Lessons(tokenizer, seed=5, batches=9, size=2, ask=True)[7]
-    two = Lessons(tokenizer, seed=5, batches=9, size=2, ask=True)[7]
+    one = Lessons(tokenizer, seed=5, batches=9, size=2, course="language")[7]
+    two = Lessons(tokenizer, seed=5, batches=9, size=2, course="language")[7]
     assert torch.equal(one.ids, two.ids) and torch.equal(one.pixels, two.pixels)
 
 

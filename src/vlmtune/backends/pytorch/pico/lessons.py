@@ -33,6 +33,11 @@ CELL = PATCH * MERGE
 
 LOOKS = len(COLOURS) * (len(SHAPES) + 1)
 IGNORED = -100
+SPLIT_OF = {
+    "vision": "pico-first-lessons",
+    "language": "pico-lessons",
+    "places": "pico-last-lessons",
+}
 SIZES = ((196, 196), (196, 196), (196, 196), (224, 168), (168, 224))
 """Width and height of a batch's pictures, drawn per batch."""
 
@@ -52,6 +57,9 @@ class Batch:
         centres: How many centres a cell has, 0..3, int64 [B, cells].
         offsets: Centre within its cell, 0..1, of cells with exactly one; else NaN [B, cells, 3]:
             x, y and drawn radius in cells.
+        own_cell: Column and row of every image token, int64 [B, cells, 2].
+        thing_cell: Column and row on the 10 x 10 grid of the thing in a cell with exactly one,
+            else IGNORED, int64 [B, cells, 2].
     """
 
     pixels: Tensor
@@ -63,13 +71,15 @@ class Batch:
     looks: Tensor
     centres: Tensor
     offsets: Tensor
+    own_cell: Tensor
+    thing_cell: Tensor
 
 
 class Lessons(torch.utils.data.Dataset[Batch]):
     """Batch i of the course, computed from (seed, i) alone: training can resume at any i."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, *, seed: int, batches: int, size: int, ask: bool
+        self, tokenizer: PreTrainedTokenizerFast, *, seed: int, batches: int, size: int, course: str
     ) -> None:
         """Set up the course.
 
@@ -78,13 +88,13 @@ class Lessons(torch.utils.data.Dataset[Batch]):
             seed: Fixes everything.
             batches: Length of the course.
             size: Pictures per batch.
-            ask: False leaves out all questions (the first, purely visual lessons).
+            course: "vision" asks no questions; another name draws other pictures.
         """
         self.tokenizer = tokenizer
-        self.scenes = Scenes(split="pico-lessons" if ask else "pico-first-lessons", seed=seed)
+        self.scenes = Scenes(split=SPLIT_OF[course], seed=seed)
         self.batches = batches
         self.size = size
-        self.ask = ask
+        self.ask = course != "vision"
 
     def __len__(self) -> int:
         """Batches in the course."""
@@ -149,9 +159,11 @@ def collate(
         positions[:, index, : len(row)] = place
         segments_BS[index, : len(row)] = segment
         labels[index, : len(row)] = label
-    looks, centres, offsets = zip(
+    looks, centres, offsets, things = zip(
         *(dense_targets(world, (high, wide)) for world in worlds), strict=True
     )
+    rows_of, columns_of = np.divmod(np.arange(high * wide), wide)
+    own = np.tile(np.stack([columns_of, rows_of], axis=-1), (len(worlds), 1, 1))
     grid = np.tile([1, high * MERGE, wide * MERGE], (len(worlds), 1))
     return Batch(
         pixels=torch.from_numpy(patches(pictures)),
@@ -163,6 +175,8 @@ def collate(
         looks=torch.from_numpy(np.stack(looks)),
         centres=torch.from_numpy(np.stack(centres)),
         offsets=torch.from_numpy(np.stack(offsets)),
+        own_cell=torch.from_numpy(own),
+        thing_cell=torch.from_numpy(np.stack(things)),
     )
 
 
@@ -217,14 +231,20 @@ def pack(
     return ids, place, numbers, labels
 
 
-def dense_targets(
-    world: World, cells: tuple[int, int]
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-    """Say what stands in each cell: `looks`, `centres` and `offsets` of Batch, for one picture."""
+Dense = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]
+
+
+def dense_targets(world: World, cells: tuple[int, int]) -> Dense:
+    """Say what stands in each cell of one picture.
+
+    Returns:
+        `looks`, `centres`, `offsets` and `thing_cell` of Batch.
+    """
     high, wide = cells
     looks = np.zeros((high * wide, LOOKS), dtype=np.float32)
     centres = np.zeros(high * wide, dtype=np.int64)
     offsets = np.full((high * wide, 3), np.nan, dtype=np.float32)
+    places = np.full((high * wide, 2), IGNORED, dtype=np.int64)
     shapes = (*SHAPES, TRAY)
     for thing in world.things:
         column, row = int(thing.x // CELL), int(thing.y // CELL)
@@ -233,9 +253,11 @@ def dense_targets(
         cell = row * wide + column
         looks[cell, COLOURS.index(thing.colour) * len(shapes) + shapes.index(thing.shape)] = 1
         centres[cell] += 1
+        alone = centres[cell] == 1
         offsets[cell] = (
             (thing.x / CELL - column, thing.y / CELL - row, thing.radius / CELL)
-            if centres[cell] == 1
+            if alone
             else np.nan
         )
-    return looks, np.minimum(centres, 3), offsets
+        places[cell] = world.cell(thing) if alone else IGNORED
+    return looks, np.minimum(centres, 3), offsets, places

@@ -4,6 +4,12 @@ A language loss alone teaches a small model from nothing almost nothing: the tow
 see. So the first course trains the vision tower densely (for every image token: what stands in its
 cell, how many, and where in it), and the second adds questions and captions while the dense loss
 stays on at a low weight.
+
+After two courses pico wrote the cells of things without having seen where they stand. The tower
+cannot know: its rotary attention is relative, and no picture has a mark at its border. Only the
+language model can place an image token, by its distance to the tokens before the picture. The third
+course therefore asks the language model's own states, after two layers, in which column and row
+each image token lies and in which cell of the 10 x 10 grid its thing stands.
 """
 
 import json
@@ -22,6 +28,11 @@ from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGenera
 
 from vlmtune.backends.pytorch.pico.architecture import TEXT, new_model
 from vlmtune.backends.pytorch.pico.lessons import IGNORED, LOOKS, Batch, Lessons
+from vlmtune.scenes.world import GRID
+
+COURSES = ("vision", "language", "places")
+MOST_CELLS = 8
+"""Cells along the longer side of the largest picture of the lessons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +43,12 @@ class Recipe:
     size: int = 24
     vision_batches: int = 1500
     vision_rate: float = 2e-3
-    language_batches: int = 3000
+    language_batches: int = 1900
+    language_horizon: int = 3000
     language_rate: float = 1.5e-3
+    places_batches: int = 1400
+    places_rate: float = 1.2e-3
+    places_weight: float = 0.5
     warmup: int = 100
     dense_weight: float = 0.1
     weight_decay: float = 0.01
@@ -63,6 +78,26 @@ class Probe(nn.Module):
         return loss + 4 * F.mse_loss(self.offsets(seen)[known], offsets[known])
 
 
+class Places(nn.Module):
+    """Linear readers of the language model's states at image tokens; not shipped either."""
+
+    LAYER = 2
+    """Layers passed before the states are read: the others can then look places up."""
+
+    def __init__(self) -> None:
+        """Make readers of the token's own column and row, and of its thing's cell."""
+        super().__init__()
+        self.own = nn.Linear(TEXT["hidden_size"], 2 * MOST_CELLS)
+        self.thing = nn.Linear(TEXT["hidden_size"], 2 * GRID)
+
+    def forward(self, states: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of places; `states` are the image tokens' [B * cells, hidden]."""
+        own = self.own(states).unflatten(-1, (2, MOST_CELLS))
+        loss = F.cross_entropy(own.flatten(0, 1), batch.own_cell.flatten())
+        thing = self.thing(states).unflatten(-1, (2, GRID)).flatten(0, 1)
+        return loss + F.cross_entropy(thing, batch.thing_cell.flatten(), ignore_index=IGNORED)
+
+
 class Pupil(nn.Module):
     """pico and its probe under one roof, so that one optimizer and one checkpoint hold both."""
 
@@ -71,28 +106,31 @@ class Pupil(nn.Module):
         super().__init__()
         self.model: Qwen2_5_VLForConditionalGeneration = new_model(seed=seed)
         self.probe = Probe()
+        self.places = Places()
 
     def see(self, batch: Batch) -> Tensor:
         """Image tokens of all pictures, [B * cells, hidden]."""
         tokens: Tensor = self.model.model.visual(batch.pixels, grid_thw=batch.grid).pooler_output
         return tokens
 
-    def answer_loss(self, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy of answer tokens, and the share that is right at argmax."""
+    def answer_loss(self, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean cross-entropy of answer tokens, the share right at argmax, and the places' loss."""
         embedded = self.model.get_input_embeddings()(batch.ids)
         places = batch.ids == self.model.config.image_token_id
         embedded = embedded.masked_scatter(places[..., None], seen.to(embedded.dtype))
-        hidden = self.model.model.language_model(
+        told = self.model.model.language_model(
             inputs_embeds=embedded,
             position_ids=batch.positions,
             attention_mask=segment_mask(batch.segments, embedded.dtype),
             use_cache=False,
-        ).last_hidden_state
+            output_hidden_states=True,
+        )
         counted = batch.labels != IGNORED
-        logits = self.model.lm_head(hidden[counted]).float()
+        logits = self.model.lm_head(told.last_hidden_state[counted]).float()
         labels = batch.labels[counted]
         right = (logits.argmax(-1) == labels).float().mean()
-        return F.cross_entropy(logits, labels), right
+        placed = self.places(told.hidden_states[Places.LAYER][places], batch)
+        return F.cross_entropy(logits, labels), right, placed
 
 
 def segment_mask(segments_BS: Tensor, dtype: torch.dtype) -> Tensor:
@@ -123,7 +161,7 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     pupil = Pupil(seed=recipe.seed)
-    for course in ("vision", "language"):
+    for course in COURSES:
         _run_course(course, recipe, pupil, tokenizer=tokenizer, folder=folder, console=console)
     return pupil
 
@@ -137,19 +175,18 @@ def _run_course(
     folder: Path,
     console: Console,
 ) -> None:
-    total = recipe.vision_batches if course == "vision" else recipe.language_batches
-    peak = recipe.vision_rate if course == "vision" else recipe.language_rate
+    total, peak = getattr(recipe, f"{course}_batches"), getattr(recipe, f"{course}_rate")
+    # The second course was stopped before its schedule had run out; see above.
+    horizon = recipe.language_horizon if course == "language" else total
     optimizer = torch.optim.AdamW(
         pupil.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
     )
     path = folder / f"{course}.pt"
     start = _load(path, recipe=recipe, pupil=pupil, optimizer=optimizer)
-    lessons = Lessons(
-        tokenizer, seed=recipe.seed, batches=total, size=recipe.size, ask=course == "language"
-    )
+    lessons = Lessons(tokenizer, seed=recipe.seed, batches=total, size=recipe.size, course=course)
     began = time.perf_counter()
     for step, batch in _batches(lessons, start):
-        rate = peak * schedule(step, total=total, warmup=recipe.warmup)
+        rate = peak * schedule(step, total=horizon, warmup=recipe.warmup)
         for group in optimizer.param_groups:
             group["lr"] = rate
         figures = _step(course, recipe, pupil, optimizer, batch)
@@ -185,13 +222,12 @@ def _step(
         if course == "vision":
             loss, figures = dense, {"dense": float(dense.detach())}
         else:
-            answers, right = pupil.answer_loss(batch, seen)
+            answers, right, placed = pupil.answer_loss(batch, seen)
             loss = answers + recipe.dense_weight * dense
-            figures = {
-                "answers": float(answers.detach()),
-                "right": float(right),
-                "dense": float(dense.detach()),
-            }
+            if course == "places":
+                loss = loss + recipe.places_weight * placed
+            losses = {"answers": answers, "right": right, "dense": dense, "places": placed}
+            figures = {name: float(value.detach()) for name, value in losses.items()}
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(pupil.parameters(), recipe.clip, error_if_nonfinite=True)
