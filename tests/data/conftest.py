@@ -2,16 +2,22 @@
 
 import gzip
 import io
+import json
 import socketserver
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import pytest
+
+from vlmtune.config import DataConfig, DatasetConfig, RunConfig
+from vlmtune.data.load import load_examples
+from vlmtune.types import Stage
 
 
 @pytest.fixture(autouse=True)
@@ -143,3 +149,23 @@ def web() -> Iterator[Web]:
         thread.start()
         yield found
         server.shutdown()
+
+
+@pytest.fixture
+def between() -> Callable[..., str]:
+    return _between
+
+
+def _between(folder: Path, lines: bytes, *, stage: str = "sft", good: Any = None) -> str:
+    """Load a bad line between two good ones; give the reason of the one skip."""
+    path = folder / "rows.jsonl"
+    line = json.dumps(good or {"prompt": "Good?", "answer": "A"}).encode()
+    path.write_bytes(line + b"\n" + lines + b"\n" + line + b"\n")
+    data = DataConfig(datasets=[DatasetConfig(name=str(path))], max_samples=None)
+    report = load_examples(RunConfig(stage=Stage(stage), data=data)).report
+    assert (report.kept, report.skipped) == (2, 1)
+    skipped = report.sources[0].first[0]
+    assert skipped.row in ("rows.jsonl line 2", "rows/000002") or skipped.row.startswith("<|")
+    assert "\n" not in skipped.reason
+    assert len(skipped.reason) < 1000
+    return skipped.reason

@@ -18,7 +18,7 @@ from vlmtune.config import DataConfig, DatasetConfig, RunConfig
 from vlmtune.data import collect, store
 from vlmtune.data.collect import Wanted
 from vlmtune.data.download import fetch_pictures
-from vlmtune.data.fetch import Limits, fetch_picture
+from vlmtune.data.fetch import FetchError, Limits, fetch_picture
 from vlmtune.data.images import AddressImage, BytesImage
 from vlmtune.data.load import load_examples
 from vlmtune.data.pictures import Shelf
@@ -197,13 +197,27 @@ def test_an_address_in_a_row_is_fetched_once_into_the_cache(web: Any, cache: Pat
 def test_an_address_that_fails_is_tried_once_a_run(web: Any, cache: Path) -> None:
     place = shelf(cache)
     for _ in range(2):
-        with pytest.raises(DataError, match=r"image cannot be fetched: .*gone \(status 404\)"):
+        with pytest.raises(DataError, match=r"image cannot be fetched: .*gone' \(status 404\)"):
             place.settled(pictured(web.at("gone")))
     assert web.asked["gone"] == 1
     with pytest.raises(DataError, match="image is not in the cache"):
         shelf(cache, policy="cached").settled(pictured(web.at("gone")))
     with pytest.raises(DataError, match=r"image is an address: .* data\.addresses is 'refuse'"):
         shelf(cache, policy="refuse").settled(pictured(web.at("gone")))
+
+
+def test_without_a_network_a_run_stops_trying_addresses(cache: Path) -> None:
+    tried: list[str] = []
+
+    def unreachable(address: str) -> bytes:
+        tried.append(address)
+        raise FetchError("host is not found", again=True)
+
+    place = shelf(cache, fetch=unreachable)
+    for number in range(30):
+        with pytest.raises(DataError, match=r"image cannot be fetched|image is not tried"):
+            place.settled(pictured(f"http://{number}.example/x.png"))
+    assert len(tried) == 10
 
 
 def test_a_row_can_never_make_us_ask_a_private_address(web: Any, tmp_path: Path) -> None:

@@ -187,6 +187,17 @@ def test_the_fingerprint_follows_content_and_not_place(tmp_path: Path) -> None:
     assert loaded(other).report.fingerprint != prints[0]
 
 
+def test_the_fingerprint_of_scenes_knows_what_they_look_like() -> None:
+    def of(**options: Any) -> str:
+        source = DatasetConfig(name="scenes", options={"kinds": ["count"], **options})
+        data = DataConfig(datasets=[source], max_samples=1)
+        config = RunConfig(stage=Stage.GRPO, data=data)
+        return load_examples(config, verify_images=False).report.fingerprint
+
+    assert of() == of()
+    assert of() != of(max_clutter=0.0)
+
+
 ENDLESS = '''
 """Rows without end."""
 from vlmtune.types import Example

@@ -5,6 +5,7 @@ it has must be public, and the connection goes to the address that was checked: 
 its answer in between, or a redirect, leads nowhere else. Proxies are not used, since a proxy would
 resolve the name again. Only http and https are spoken, no cookie or password is sent, compressed
 bodies are refused unread, and a watchdog ends a fetch that takes too long however slowly it drips.
+Only looking the name up is left to the system's own patience.
 """
 
 import http.client

@@ -87,7 +87,8 @@ def _unreachable(repo: str, *, subset: str | None, dataset: str, error: Exceptio
     part = f" ({subset})" if subset else ""
     return (
         f"dataset {dataset}: '{repo}'{part} cannot be read from the Hugging Face hub ({what}); "
-        "check the name and the network, or name a local copy with the option path"
+        "no local file or folder has this name; check the name and the network, or name a local "
+        "copy with the option path"
     )
 
 

@@ -8,6 +8,7 @@ in `SIGNATURES` are used. Calling a decoder directly also keeps Pillow's process
 out of the way: the limit here belongs to each picture, and threads cannot disturb one another.
 """
 
+import dataclasses
 import hashlib
 import io
 import stat
@@ -149,7 +150,7 @@ class AddressImage:
             DataError: Always.
         """
         raise DataError(
-            f"image has not been fetched: {self.address[:200]}; load the row through "
+            f"image has not been fetched: {self.address[:200]!r}; load the row through "
             "vlmtune.data.load, which fetches it into the cache"
         )
 
@@ -220,8 +221,8 @@ def identity(image: ImageRef) -> bytes:
     """Name a picture's content independently of the machine it lies on.
 
     Args:
-        image: The picture. Encoded bytes are hashed; a picture that is generated on demand has
-            none and is named by its name.
+        image: The picture. Encoded bytes are hashed; a picture that is drawn on demand has none
+            and is named by all that it is drawn from.
 
     Returns:
         32 bytes.
@@ -232,7 +233,9 @@ def identity(image: ImageRef) -> bytes:
     if isinstance(image, BytesImage):
         return hashlib.sha256(image.data).digest()
     if not isinstance(image, FileImage):
-        return hashlib.sha256(image.name.encode()).digest()
+        # A dataclass writes out its fields; any other object might write its place in memory.
+        recipe = repr(image) if dataclasses.is_dataclass(image) else image.name
+        return hashlib.sha256(recipe.encode()).digest()
     digest = hashlib.sha256()
     try:
         with Path(image.path).open("rb") as stream:

@@ -172,7 +172,9 @@ def fingerprint(examples: Sequence[Example], *, read_images: bool) -> str:
     digest = hashlib.sha256(b"images by bytes" if read_images else b"images by name")
     for example in examples:
         pictures = [
-            images.identity(image).hex() if read_images else Path(image.name).name
+            images.identity(image).hex()
+            if read_images or not isinstance(image, FileImage)
+            else Path(image.name).name
             for image in example.images
         ]
         turns = [[turn.user, turn.assistant] for turn in example.turns]

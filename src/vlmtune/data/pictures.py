@@ -10,15 +10,29 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from vlmtune.data import store
-from vlmtune.data.fetch import FetchError, fetch_picture
+from vlmtune.data.cells import shorten
+from vlmtune.data.fetch import FetchError, Limits, fetch_picture
 from vlmtune.data.images import AddressImage, BytesImage, FileImage
 from vlmtune.errors import DataError
 from vlmtune.types import Example, ImageRef
 
 Policy: TypeAlias = Literal["fetch", "cached", "refuse"]
+PATIENCE = Limits(seconds=15, attempts=2)
+"""What one picture may cost while a run is waiting for its rows."""
+HOPELESS = 10
+"""So many fetches without any answer mean that there is no network; no further one is tried."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def fetch_now(address: str) -> bytes:
+    """Fetch a picture with little patience.
+
+    Raises:
+        FetchError: If it cannot be had.
+    """
+    return fetch_picture(address, limits=PATIENCE)
+
+
+@dataclass(slots=True, kw_only=True)
 class Shelf:
     """Puts pictures into the cache.
 
@@ -28,13 +42,17 @@ class Shelf:
         max_pixels: The run's limit, given to every picture.
         fetch: Address -> encoded picture; raises FetchError.
         failed: Addresses that could not be had, and why: each is tried once a run.
+        unanswered: Fetches that nobody answered since the run began.
+        answered: Whether any picture ever came.
     """
 
     cache: Path
     policy: Policy
     max_pixels: int
-    fetch: Callable[[str], bytes] = fetch_picture
+    fetch: Callable[[str], bytes] = fetch_now
     failed: dict[str, str] = field(default_factory=dict)
+    unanswered: int = 0
+    answered: bool = False
 
     def settled(self, example: Example) -> Example:
         """Give the same row with every picture in a file.
@@ -61,26 +79,35 @@ class Shelf:
         return image
 
     def _fetched(self, address: str) -> Path:
+        shown = shorten(address, limit=200)
         path = store.at_address(address, cache=self.cache)
         if path.is_file():
             return path
         if self.policy == "refuse":
             raise DataError(
-                f"image is an address: {address[:200]}; data.addresses is 'refuse', so download "
+                f"image is an address: {shown}; data.addresses is 'refuse', so download "
                 "the picture and give the file's path"
             )
         if self.policy == "cached":
             raise DataError(
-                f"image is not in the cache: {address[:200]}; run scripts/download_datasets.py, "
+                f"image is not in the cache: {shown}; run scripts/download_datasets.py, "
                 "or set data.addresses: fetch"
             )
         if address not in self.failed:
+            if not self.answered and self.unanswered >= HOPELESS:
+                raise DataError(
+                    f"image is not tried: {shown}; none of the first {self.unanswered} addresses "
+                    "answered, so check the network, or download the pictures ahead"
+                )
             try:
                 store.write_whole(path, self.fetch(address))
-                return path
             except FetchError as error:
                 self.failed[address] = str(error)
+                self.unanswered += error.again
+            else:
+                self.answered = True
+                return path
         raise DataError(
-            f"image cannot be fetched: {address[:200]} ({self.failed[address]}); correct the "
+            f"image cannot be fetched: {shown} ({self.failed[address]}); correct the "
             "address, or give the file's path"
         )
