@@ -69,7 +69,7 @@ def _found(
     if source.path is None:
         if repository is None:
             raise DataError(f"{name} is not on the hub; give its file with --data")
-        rows = _table_rows(hub.open_table(repository, split=SPLIT, dataset=name))
+        rows = _table_rows(_from_hub(repository, name=name))
     else:
         files = _files(source.path, name=name)
         folder = folder or files[0].parent
@@ -84,6 +84,18 @@ def _found(
             continue
         picture, shown = _picture(row, column=column, folder=folder or Path())
         yield {**row, column: shown}, picture
+
+
+def _from_hub(repository: str, *, name: str) -> Table:
+    try:
+        return hub.open_table(repository, split=SPLIT, dataset=name)
+    except DataError as error:
+        # What helps here is a flag of this script, not an option of a training config.
+        reason = str(error).partition("; ")[0]
+        raise DataError(
+            f"{reason}; connect to the network, give the rows with --data, or take a benchmark "
+            "that needs neither: scenes-vsr, scenes-cv-bench"
+        ) from error
 
 
 def _picture(
