@@ -174,7 +174,7 @@ def curves(lines: Sequence[Curve], *, title: str, unit: str) -> Markup:
         said = f"{line.label}, measured at G = {size}: {found.value:.0%}"
         parts.append(_circle(x, up(found.value), 5.0 if line.main else 4.0, f"dot {style}", said))
         if line.points:
-            end = _free(up(line.points[-1][1].value), ends)
+            end = _free(min(up(line.points[-1][1].value), up(0.04)), ends)
             ends.append(end)
             parts.append(
                 _text(across(line.points[-1][0]) + 7, end + 4, line.label, f"tick {style}")

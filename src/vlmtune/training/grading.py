@@ -20,7 +20,7 @@ from vlmtune.config import RunConfig
 from vlmtune.language import prompts
 from vlmtune.protocols import RewardFunction
 from vlmtune.rewards import grade
-from vlmtune.training.findings import Check, Record, judged, listed
+from vlmtune.training.findings import Check, Record, judged, listed, percent
 from vlmtune.training.row_checks import completion_record
 from vlmtune.types import Completion, Example, How, Kind, Score
 
@@ -231,9 +231,11 @@ def _constant_check(
         )
     best = hits / sum(example.kind in golds for example in _answered(examples))
     mean = float(np.nanmean(accuracy))
+    few = "" if len(answered) >= _ENOUGH_ROWS else ", on too few rows to judge"
     return judged(
         name,
-        f"the best constant answer per kind is right {best:.0%} of the time, the model {mean:.0%}",
+        f"the best constant answer per kind is right in {percent(best)}, the model in "
+        f"{percent(mean)}{few}",
         warn=best >= mean and len(answered) >= _ENOUGH_ROWS,
         remedy="answers that ignore the picture would do as well: balance the answers, or use "
         "more rows",
