@@ -43,7 +43,14 @@ def main() -> None:
     generator = backend.load_generator(flags.model)
     rows = scenes.load(split="benchmark", seed=0, options={}, skip=print)
     prompts = [build(example, style="spatial-v1") for example in islice(rows, flags.prompts)]
-    runs = contenders(generator, prompts, samples=flags.samples, max_tokens=flags.max_tokens)
+    pictures = tempfile.TemporaryDirectory(prefix="vlmtune-benchmark-")
+    runs = contenders(
+        generator,
+        prompts,
+        samples=flags.samples,
+        max_tokens=flags.max_tokens,
+        folder=Path(pictures.name),
+    )
     best = dict.fromkeys(runs, (0.0, 0.0))
     for turn in range(flags.repeats):
         for name, run in runs.items():
@@ -62,6 +69,7 @@ def main() -> None:
         found = step_seconds(generator, prompts[0], rows=count)
         steps.add_row(str(count), *(f"{seconds * 1e3:.1f}" for seconds in found))
     console.print(steps)
+    pictures.cleanup()
 
 
 def clocks() -> tuple[float, float]:
@@ -70,7 +78,7 @@ def clocks() -> tuple[float, float]:
 
 
 def contenders(
-    generator: object, prompts: list, *, samples: int, max_tokens: int
+    generator: object, prompts: list, *, samples: int, max_tokens: int, folder: Path
 ) -> dict[str, Callable[[int], int]]:
     """Wrap each engine as a function from the turn's seed to the number of tokens it drew."""
     import mlx.core as mx
@@ -80,8 +88,8 @@ def contenders(
     from vlmtune.models.checkpoints import flattened_folder
     from vlmtune.types import Sampling
 
-    with flattened_folder(Path(generator.model.path)) as folder:
-        network, processor = mlx_vlm.load(str(folder), trust_remote_code=False)
+    with flattened_folder(Path(generator.model.path)) as flat:
+        network, processor = mlx_vlm.load(str(flat), trust_remote_code=False)
     if not mx.metal.is_available():
         network.set_dtype(mx.float32)  # as ours does on a CPU
     texts = [
@@ -95,7 +103,7 @@ def contenders(
         "\n".join(message["content"][-1]["text"] for message in prompt.messages)
         for prompt in prompts
     ]
-    pictures = save_pictures(prompts)
+    pictures = save_pictures(prompts, folder)
     settings = {"max_tokens": max_tokens, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
 
     def ours(turn: int) -> int:
@@ -130,9 +138,8 @@ def contenders(
     return {"vlmtune": ours, "mlx_vlm.generate": one_by_one, "mlx_vlm.batch_generate": batched}
 
 
-def save_pictures(prompts: list) -> list[str]:
+def save_pictures(prompts: list, folder: Path) -> list[str]:
     """Write each prompt's picture to a file, the form that the peers read."""
-    folder = Path(tempfile.mkdtemp(prefix="vlmtune-benchmark-"))
     paths = [folder / f"{place}.png" for place in range(len(prompts))]
     for prompt, path in zip(prompts, paths, strict=True):
         prompt.images[0].open().save(path)
