@@ -18,8 +18,8 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("outputs/pico"), help="checkpoints, log")
     parser.add_argument("--folder", type=Path, default=Path("outputs/pico/model"), help="result")
     parser.add_argument("--vision_batches", type=int, help="lessons for the vision tower")
-    parser.add_argument("--language_batches", type=int, help="lessons with questions")
-    parser.add_argument("--places_batches", type=int, help="lessons with questions and places")
+    parser.add_argument("--few_batches", type=int, help="lessons with questions about few things")
+    parser.add_argument("--many_batches", type=int, help="lessons with questions about many things")
     parser.add_argument(
         "--tokenizer", type=Path, help="folder of a tokenizer to use instead of training one"
     )
@@ -35,7 +35,7 @@ def main() -> int:
 
     lengths = {
         name: value
-        for name in ("vision_batches", "language_batches", "places_batches")
+        for name in ("vision_batches", "few_batches", "many_batches")
         if (value := getattr(arguments, name)) is not None
     }
     tokenizer = (

@@ -14,8 +14,9 @@ import numpy as np
 import PIL.Image
 
 from vlmtune.errors import ConfigError
+from vlmtune.scenes.choices import ASKERS, Asker
 from vlmtune.scenes.layout import PLOTS, sample_world
-from vlmtune.scenes.questions import ASKERS, Asker, Question, ask_for, ask_whether
+from vlmtune.scenes.questions import Question, ask_for, ask_whether
 from vlmtune.scenes.render import render
 from vlmtune.scenes.truth import PAIR_RELATIONS
 from vlmtune.scenes.world import FLAT, PERSPECTIVE, SceneOptions, World

@@ -11,13 +11,13 @@ A rationale names every thing that was looked at with its cell, column then row,
 row 9 is the bottom, so that in perspective a larger row is nearer to the camera.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from vlmtune.scenes import truth
-from vlmtune.scenes.world import COLOURS, PERSPECTIVE, SHAPES, TRAY, Thing, World
+from vlmtune.scenes.world import COLOURS, SHAPES, TRAY, Thing, World
 from vlmtune.types import JSON, Kind
 
 
@@ -46,15 +46,10 @@ class Question:
     facts: Mapping[str, JSON] = field(default_factory=dict)
 
 
-Asker = Callable[[World, np.random.Generator], "Question | None"]
-
 RELATION_TEXTS = (
     "Where is the {a} relative to the {b}?",
     "What is the position of the {a} with respect to the {b}?",
 )
-OPTION = {"left of": "left", "right of": "right"}
-"""How CV-Bench writes two of the directions as options."""
-
 PLURAL = {shape: f"{shape}s" for shape in SHAPES}
 BETWEEN_TEXT = "Where is the {a} relative to the {b} and the {c}?"
 PROXIMITY_TEXT = "Is the {a} touching, next to or far from the {b}?"
@@ -65,19 +60,19 @@ def where(world: World, things: Sequence[Thing]) -> str:
     return ", ".join("{} ({},{})".format(thing.name, *world.cell(thing)) for thing in things)
 
 
-def _swapped(world: World, one: Thing, other: Thing) -> str:
+def swapped(world: World, one: Thing, other: Thing) -> str:
     """Write two things, each in the other's place."""
     places = (world.cell(other), world.cell(one))
     return "{} ({},{}), {} ({},{})".format(one.name, *places[0], other.name, *places[1])
 
 
-def _pick(random: np.random.Generator, items: Sequence[Thing], count: int) -> list[Thing] | None:
+def pick(random: np.random.Generator, items: Sequence[Thing], count: int) -> list[Thing] | None:
     if len(items) < count:
         return None
     return [items[index] for index in random.permutation(len(items))[:count]]
 
 
-def _pairs(world: World, random: np.random.Generator) -> list[tuple[Thing, Thing]]:
+def pairs(world: World, random: np.random.Generator) -> list[tuple[Thing, Thing]]:
     """All ordered pairs of things that their names point out, in random order."""
     things = world.unique()
     pairs = [(one, other) for one in things for other in things if one is not other]
@@ -111,7 +106,7 @@ def ask_for(world: World, random: np.random.Generator, relation: str) -> Questio
 def _ask_direction(
     world: World, random: np.random.Generator, wanted: str | None = None
 ) -> Question | None:
-    for one, other in _pairs(world, random):
+    for one, other in pairs(world, random):
         if TRAY in (one.shape, other.shape):
             continue
         relation = truth.direction(world, one, other)
@@ -122,7 +117,7 @@ def _ask_direction(
 
 
 def _ask_inside(world: World, random: np.random.Generator) -> Question | None:
-    for one, other in _pairs(world, random):
+    for one, other in pairs(world, random):
         if truth.holds(world, "inside", one, other):
             return _relation(world, RELATION_TEXTS[0], (one, other), "inside", "left of")
     return None
@@ -133,7 +128,7 @@ def _ask_proximity(
 ) -> Question | None:
     if wanted is None:
         wanted = truth.PROXIMITY[int(random.integers(len(truth.PROXIMITY)))]
-    for one, other in _pairs(world, random):
+    for one, other in pairs(world, random):
         if truth.holds(world, wanted, one, other):
             wrong = "far from" if wanted != "far from" else "next to"
             return _relation(world, PROXIMITY_TEXT, (one, other), wanted, wrong)
@@ -161,7 +156,7 @@ def _relation(
 ) -> Question:
     names = dict(zip("abc", (thing.name for thing in things), strict=False))
     seen = where(world, things)
-    misread = _swapped(world, things[0], things[1]) if len(things) == 2 else seen
+    misread = swapped(world, things[0], things[1]) if len(things) == 2 else seen
     return Question(
         kind=Kind.RELATION,
         text=text.format(**names),
@@ -188,7 +183,7 @@ def ask_whether(
     world: World, random: np.random.Generator, relation: str, *, wanted: bool
 ) -> Question | None:
     """State `relation` of two things of which it is true (`wanted`) or false, if there are any."""
-    for one, other in _pairs(world, random):
+    for one, other in pairs(world, random):
         # Where there is no tray, nobody would ask what is inside it.
         asked = relation != "inside" or other.shape == TRAY
         if asked and truth.holds(world, relation, one, other) is wanted:
@@ -206,7 +201,7 @@ def _statement(world: World, relation: str, one: Thing, other: Thing, holds: boo
         answer="yes" if holds else "no",
         rationale=seen,
         rejected="no" if holds else "yes",
-        rejected_rationale=_swapped(world, one, other) if directed else seen,
+        rejected_rationale=swapped(world, one, other) if directed else seen,
         facts={"relation": relation, "caption": caption, "label": int(holds)},
     )
 
@@ -278,113 +273,6 @@ def _miscounted(world: World, things: Sequence[Thing], number: int) -> list[Thin
     return [*things, (rest or list(things))[0]]
 
 
-def ask_choice(world: World, random: np.random.Generator) -> Question | None:
-    """Ask one of CV-Bench's four tasks with lettered choices."""
-    tasks = (_choice_depth, _choice_distance, _choice_count, _choice_relation)
-    for index in random.permutation(len(tasks)):
-        asked = tasks[index](world, random)
-        if asked is not None:
-            return asked
-    return None
-
-
-def _choice_depth(world: World, random: np.random.Generator) -> Question | None:
-    if world.mode != PERSPECTIVE:
-        return None
-    for one, other in _pairs(world, random):
-        nearer = truth.closer_to_camera(one, other, world)
-        if nearer is None or TRAY in (one.shape, other.shape):
-            continue
-        text = (
-            f"Which object is closer to the camera taking this photo, the {one.name} or "
-            f"the {other.name}?"
-        )
-        right = one if nearer else other
-        return _choice(
-            text, (one.name, other.name), right.name, task="Depth",
-            seen=where(world, (one, other)), misread=_swapped(world, one, other),
-        )  # fmt: skip
-    return None
-
-
-def _choice_distance(world: World, random: np.random.Generator) -> Question | None:
-    things = [thing for thing in world.unique() if thing.shape != TRAY]
-    for _ in range(6):
-        drawn = _pick(random, things, 3)
-        if drawn is None:
-            return None
-        anchor, one, other = drawn
-        nearer = truth.closer_to(anchor, one, other)
-        if nearer is None:
-            continue
-        text = (
-            "Estimate the real-world distances between objects in this image. Which object is "
-            f"closer to the {anchor.name}, the {one.name} or the {other.name}?"
-        )
-        return _choice(
-            text, (one.name, other.name), (one if nearer else other).name, task="Distance",
-            seen=where(world, drawn),
-            misread=f"{where(world, (anchor,))}, {_swapped(world, one, other)}",
-        )  # fmt: skip
-    return None
-
-
-def _choice_count(world: World, random: np.random.Generator) -> Question | None:
-    asked = ask_count(world, random)
-    if asked is None:
-        return None
-    number = int(asked.answer)
-    low = max(0, number - int(random.integers(0, 4)))
-    options = [str(low + step) for step in random.permutation(4)]
-    text = f"How many {asked.facts['phrase']} are in the image?"
-    return _choice(
-        text, options, asked.answer, task="Count", seen=asked.rationale,
-        misread=asked.rejected_rationale, wrong=asked.rejected,
-    )  # fmt: skip
-
-
-def _choice_relation(world: World, random: np.random.Generator) -> Question | None:
-    for one, other in _pairs(world, random):
-        if TRAY in (one.shape, other.shape):
-            continue
-        relation = truth.direction(world, one, other)
-        if relation is None:
-            continue
-        text = (
-            f"Considering the relative positions of the {one.name} and the {other.name} in the "
-            f"image provided, where is the {one.name} located with respect to the {other.name}?"
-        )
-        options = [relation, truth.INVERSE[relation]]
-        if random.random() < 0.5:
-            options.reverse()
-        return _choice(
-            text, [OPTION.get(option, option) for option in options],
-            OPTION.get(relation, relation), task="Relation",
-            seen=where(world, (one, other)), misread=_swapped(world, one, other),
-        )  # fmt: skip
-    return None
-
-
-def _choice(
-    text: str, options: Sequence[str], right: str, *, task: str, seen: str, misread: str,
-    wrong: str = "",
-) -> Question:  # fmt: skip
-    letters = [f"({chr(ord('A') + index)})" for index in range(len(options))]
-    others = [letter for letter, option in zip(letters, options, strict=True) if option != right]
-    if wrong in options:
-        others = [letters[options.index(wrong)]]
-    return Question(
-        kind=Kind.CHOICE,
-        text=text,
-        answer=letters[list(options).index(right)],
-        rationale=seen,
-        rejected=others[0],
-        rejected_rationale=misread,
-        choices=tuple(options),
-        facts={"task": task},
-    )
-
-
 def ask_caption(world: World, random: np.random.Generator) -> Question | None:
     """Ask for a description: how many things, each with its size and place, from left to right."""
     ordered = sorted(world.things, key=world.cell)
@@ -409,12 +297,3 @@ def ask_caption(world: World, random: np.random.Generator) -> Question | None:
 
 def _cell(world: World, thing: Thing) -> str:
     return "{},{}".format(*world.cell(thing))
-
-
-ASKERS: Mapping[Kind, Asker] = {
-    Kind.RELATION: ask_relation,
-    Kind.YES_NO: ask_yes_no,
-    Kind.COUNT: ask_count,
-    Kind.CHOICE: ask_choice,
-    Kind.CAPTION: ask_caption,
-}

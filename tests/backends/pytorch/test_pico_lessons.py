@@ -31,7 +31,7 @@ def test_a_packed_segment_has_the_logits_it_has_alone(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     pupil = Pupil(seed=3).eval()
-    batch = Lessons(tokenizer, seed=0, batches=1, size=2, course="language")[0]
+    batch = Lessons(tokenizer, seed=0, batches=1, size=2, course="few")[0]
     with torch.no_grad():
         seen = pupil.see(batch)
         embedded = pupil.model.get_input_embeddings()(batch.ids)
@@ -62,7 +62,7 @@ def test_a_packed_segment_has_the_logits_it_has_alone(
 def test_only_answers_carry_a_loss_and_each_ends_its_turn(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    batch = Lessons(tokenizer, seed=0, batches=1, size=4, course="language")[0]
+    batch = Lessons(tokenizer, seed=0, batches=1, size=4, course="few")[0]
     for row in range(4):
         for number in range(1, int(batch.segments[row].max()) + 1):
             here = batch.segments[row] == number
@@ -98,8 +98,8 @@ def test_dense_targets_name_what_stands_in_a_cell() -> None:
 
 
 def test_the_same_index_gives_the_same_batch(tokenizer: PreTrainedTokenizerFast) -> None:
-    one = Lessons(tokenizer, seed=5, batches=9, size=2, course="language")[7]
-    two = Lessons(tokenizer, seed=5, batches=9, size=2, course="language")[7]
+    one = Lessons(tokenizer, seed=5, batches=9, size=2, course="few")[7]
+    two = Lessons(tokenizer, seed=5, batches=9, size=2, course="few")[7]
     assert torch.equal(one.ids, two.ids) and torch.equal(one.pixels, two.pixels)
 
 

@@ -21,9 +21,10 @@ from transformers import PreTrainedTokenizerFast
 from vlmtune.backends.pytorch.pico.architecture import MEAN, MERGE, PATCH, STD
 from vlmtune.backends.pytorch.pico.tokenizer import SPECIAL_ID, TURN_END, TURN_START
 from vlmtune.language.prompts import DIRECT, SPATIAL, SYSTEM, question_text, target_text
+from vlmtune.scenes.choices import ASKERS
 from vlmtune.scenes.dataset import Scenes
 from vlmtune.scenes.layout import PLOTS, sample_world
-from vlmtune.scenes.questions import ASKERS, Question
+from vlmtune.scenes.questions import Question
 from vlmtune.scenes.render import render
 from vlmtune.scenes.world import COLOURS, SHAPES, TRAY, SceneOptions, World
 from vlmtune.types import Example, Kind
@@ -33,11 +34,8 @@ CELL = PATCH * MERGE
 
 LOOKS = len(COLOURS) * (len(SHAPES) + 1)
 IGNORED = -100
-SPLIT_OF = {
-    "vision": "pico-first-lessons",
-    "language": "pico-lessons",
-    "places": "pico-last-lessons",
-}
+MOST_THINGS = {"vision": 12, "few": 4, "many": 12}
+"""Courses, and the largest number of things in their scenes."""
 SIZES = ((196, 196), (196, 196), (196, 196), (224, 168), (168, 224))
 """Width and height of a batch's pictures, drawn per batch."""
 
@@ -88,13 +86,14 @@ class Lessons(torch.utils.data.Dataset[Batch]):
             seed: Fixes everything.
             batches: Length of the course.
             size: Pictures per batch.
-            course: "vision" asks no questions; another name draws other pictures.
+            course: A key of MOST_THINGS; "vision" asks no questions.
         """
         self.tokenizer = tokenizer
-        self.scenes = Scenes(split=SPLIT_OF[course], seed=seed)
+        self.scenes = Scenes(split=f"pico-{course}", seed=seed)
         self.batches = batches
         self.size = size
         self.ask = course != "vision"
+        self.most = MOST_THINGS[course]
 
     def __len__(self) -> int:
         """Batches in the course."""
@@ -104,7 +103,7 @@ class Lessons(torch.utils.data.Dataset[Batch]):
         """Draw batch `index`."""
         random = self.scenes.stream(index)
         width, height = SIZES[int(random.integers(len(SIZES)))]
-        options = SceneOptions(width=width, height=height)
+        options = SceneOptions(width=width, height=height, max_objects=self.most)
         worlds = [sample_world(random, options, plot=_plot(random)) for _ in range(self.size)]
         rows = [self._row(world, random) if self.ask else ([], []) for world in worlds]
         return collate(worlds, rows)
