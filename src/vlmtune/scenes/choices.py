@@ -1,4 +1,4 @@
-"""CV-Bench's four tasks about a scene: Depth, Distance, Count and Relation, with lettered choices."""
+"""The four tasks of CV-Bench about a scene: Depth, Distance, Count, Relation, with letters."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType

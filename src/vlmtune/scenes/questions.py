@@ -67,6 +67,7 @@ def swapped(world: World, one: Thing, other: Thing) -> str:
 
 
 def pick(random: np.random.Generator, items: Sequence[Thing], count: int) -> list[Thing] | None:
+    """Draw `count` different things, or None if there are fewer."""
     if len(items) < count:
         return None
     return [items[index] for index in random.permutation(len(items))[:count]]
