@@ -1,0 +1,105 @@
+"""Answers a second: batched through the Generator, and one by one with mlx_vlm.generate.
+
+python benchmarks/evaluation_throughput.py --rows 48
+
+Both answer the same questions about the same pictures with the same weights, greedily and with the
+same longest answer, in one process and in turns. The plain loop runs twice: with the weights as
+mlx-vlm loads them, and in float32, which is what the Generator computes with on a CPU. Prints all
+rates, the ratios, and how many answers are equal to the batched ones.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model_path", default="pico")
+    parser.add_argument("--rows", type=int, default=48)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--max_tokens", type=int, default=128)
+    parser.add_argument("--style", choices=("direct", "think"), default="think")
+    parser.add_argument("--repeats", type=int, default=2)
+    flags = parser.parse_args()
+
+    from vlmtune.backends import mlx as backend
+    from vlmtune.evaluation.benchmarks.scenes_vsr import BENCHMARK
+    from vlmtune.evaluation.run import STYLES
+    from vlmtune.language import prompts
+    from vlmtune.types import RowSource, Sampling
+
+    protocol = next(iter(BENCHMARK.protocols))
+    built = [
+        prompts.build(BENCHMARK.example(row, protocol=protocol), style=STYLES[flags.style])
+        for row in BENCHMARK.rows(RowSource(count=flags.rows))
+    ]
+    generator = backend.load_generator(flags.model_path, batch_rows=flags.batch)
+
+    import mlx.core as mx
+    import mlx_vlm
+
+    loaded, processor = mlx_vlm.load(generator.model.path)
+    single, _ = mlx_vlm.load(generator.model.path)
+    single.set_dtype(mx.float32)
+    sampling = Sampling(max_tokens=flags.max_tokens, temperature=0.0)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{number}.png" for number in range(len(built))]
+        for prompt, path in zip(built, paths, strict=True):
+            prompt.images[0].open().save(path)
+        texts = [
+            processor.apply_chat_template(
+                [dict(message) for message in prompt.messages],
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+            for prompt in built
+        ]
+
+        def one_by_one(model: Any) -> list[str]:
+            return [
+                mlx_vlm.generate(
+                    model,
+                    processor,
+                    text,
+                    image=[str(path)],
+                    max_tokens=flags.max_tokens,
+                    temperature=0.0,
+                    verbose=False,
+                ).text
+                for text, path in zip(texts, paths, strict=True)
+            ]
+
+        def batched() -> list[str]:
+            return [group[0].text for group in generator.generate(built, sampling)]
+
+        ways: dict[str, Callable[[], list[str]]] = {
+            "loop, as loaded": lambda: one_by_one(loaded),
+            "loop, float32": lambda: one_by_one(single),
+            "batched": batched,
+        }
+        best = dict.fromkeys(ways, float("inf"))
+        said: dict[str, list[str]] = {}
+        for _ in range(flags.repeats):
+            for name, answer in ways.items():
+                start = time.perf_counter()
+                said[name] = answer()
+                best[name] = min(best[name], time.perf_counter() - start)
+    for name, seconds in best.items():
+        pairs = zip(said[name], said["batched"], strict=True)
+        same = sum(a.strip() == b.strip() for a, b in pairs)
+        print(
+            f"{name:>15}: {flags.rows / seconds:6.2f} answers/s, batched is "
+            f"{seconds / best['batched']:5.2f} times as fast, {same} of {flags.rows} answers equal"
+        )
+
+
+if __name__ == "__main__":
+    main()
