@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from vlmtune.language import choices as options
 from vlmtune.language.arguments import arguments_of, gold_relation
 from vlmtune.language.found import Found, single, unreadable
-from vlmtune.language.normalise import fold, plain, word_set
+from vlmtune.language.normalise import LONGEST_ANSWER, LONGEST_TEXT, fold, plain, show, word_set
 from vlmtune.language.numbers import read_count
 from vlmtune.language.relations import is_relation_phrase, read_relation
 from vlmtune.language.spans import gold_text
@@ -23,6 +23,8 @@ _COUNTING = re.compile(
     r"|\bsố lượng\b|\bđếm\b"
 )
 _POLAR = word_set("yes no true false có không đúng sai yeah nope correct incorrect")
+_LONGEST_SHORT_GOLD = 200
+_GAPS = re.compile(r"\s{2,}")
 _LETTER = re.compile(r"[(\[][a-f][)\]]\.?|[a-f][.)]")
 
 
@@ -47,16 +49,19 @@ def infer_kind(*, question: str, answer: str, choices: Sequence[str] = ()) -> Ki
     """Guess the kind of a row that does not say it; OPEN when nothing else is plain."""
     if choices:
         return Kind.CHOICE
-    gold = fold(gold_text(answer)).strip(" .!")
+    text = gold_text(answer).strip()
+    if len(text) > _LONGEST_SHORT_GOLD:
+        return Kind.OPEN
+    gold = fold(text).strip(" .!")
     if gold in _POLAR and not (gold == "không" and _COUNTING.search(fold(question))):
         return Kind.YES_NO
     if _LETTER.fullmatch(gold):
         return Kind.CHOICE
     if read_count(gold, question=question).readable and len(gold.split()) <= 8:
         return Kind.COUNT
-    around = arguments_of("", gold) if len(gold) < 200 else None
+    around = arguments_of("", gold)
     if is_relation_phrase(gold_relation(gold)) or (
-        around and around.object and "relative to" in fold(question)
+        around.object and "relative to" in fold(question)
     ):
         return Kind.RELATION
     return Kind.OPEN
@@ -78,37 +83,57 @@ def prepare(*, kind: Kind, question: str, answer: str, choices: Sequence[str] = 
             _literal(kind, gold)
         )  # fmt: skip
     if kind is Kind.COUNT:
-        return Task(
-            kind=kind,
-            read=lambda text: read_count(text, question=question),
-            gold=read_count(gold),
-        )
+        return _task(kind, gold, lambda text: read_count(text, question=question), read_count)
     if kind is Kind.YES_NO:
-        return Task(
-            kind=kind,
-            read=lambda text: read_yes_no(text, question=question),
-            gold=read_yes_no(gold),
-        )
+        return _task(kind, gold, lambda text: read_yes_no(text, question=question), read_yes_no)
     if kind is Kind.CHOICE:
         return _choice(question, gold, choices)
     return _relation(question, gold) if kind is Kind.RELATION else _literal(kind, gold)
 
 
+def _task(
+    kind: Kind, gold: str, read: Callable[[str], Found], read_gold: Callable[[str], Found]
+) -> Task:
+    return Task(kind=kind, read=_bounded(read), gold=_bounded(read_gold)(gold))
+
+
+def _bounded(read: Callable[[str], Found]) -> Callable[[str], Found]:
+    """Refuse answers of thousands of characters; cutting them could change what they say."""
+
+    def read_short(text: str) -> Found:
+        if len(text) > LONGEST_ANSWER:
+            text = _shrunk(text)
+        # Some single characters are a whole sentence once they are normalised.
+        if len(text) > LONGEST_ANSWER or len(show(text)) > LONGEST_ANSWER:
+            return unreadable(f"an answer of {len(text)} characters")
+        return read(text)
+
+    return read_short
+
+
+def _shrunk(text: str) -> str:
+    return _GAPS.sub(lambda gap: "\n" if "\n" in gap[0] else " ", text).strip()
+
+
 def _choice(question: str, gold: str, choices: Sequence[str]) -> Task:
     texts = options.without_letters(choices) or options.options_of(question)
-    return Task(
-        kind=Kind.CHOICE,
-        read=lambda text: options.read_choice(text, choices=texts, question=question),
-        gold=options.read_gold(gold, texts, question=question),
+    return _task(
+        Kind.CHOICE,
+        gold,
+        lambda text: options.read_choice(text, choices=texts, question=question),
+        lambda text: options.read_gold(text, texts, question=question),
     )
 
 
 def _relation(question: str, gold: str) -> Task:
-    arguments = arguments_of(question, gold)
-    found = read_relation(gold_relation(gold), arguments)
-    if not found.readable:
-        return _literal(Kind.RELATION, gold)
-    return Task(kind=Kind.RELATION, read=lambda text: read_relation(text, arguments), gold=found)
+    arguments = arguments_of(question, gold[:LONGEST_ANSWER])
+    task = _task(
+        Kind.RELATION,
+        gold,
+        lambda text: read_relation(text, arguments),
+        lambda text: read_relation(gold_relation(text), arguments),
+    )
+    return task if task.gold.readable else _literal(Kind.RELATION, gold)
 
 
 def _literal(kind: Kind, gold: str) -> Task:
@@ -116,5 +141,9 @@ def _literal(kind: Kind, gold: str) -> Task:
 
 
 def _read_literally(text: str) -> Found:
+    if len(text) > LONGEST_TEXT:
+        text = _shrunk(text)
+    if len(text) > LONGEST_TEXT:
+        return unreadable(f"an answer of {len(text)} characters")
     words = plain(text)
     return single(words) if words else unreadable("empty")

@@ -44,7 +44,28 @@ _DENIAL = re.compile(
     r"|untrue|opposite day|instead of|rather than|(?:anything|everything|all) but|isnt|arent|doesnt|wasnt)\b|\w*n't\b"
     r"|\b(?:không|chẳng|chả|chưa|sai|đâu có|đừng|ngoại trừ|thay vì|chớ)\b"
 )
+_ASKING = re.compile(
+    r"(^|[.!?\n])\s{0,9}(?:is|are|was|were|does|do|did|can|could|should|will|would|has|have|where"
+    r"|what|which|who|how many|how)\b[^.!?\n]{0,400}\?",
+    re.IGNORECASE,
+)
+_LONGEST_ECHO = 2000
+_SHORTEST_ECHO = 3
 _STRUCK = re.compile(r"~~")
+
+
+def without_questions(text: str, question: str) -> str:
+    """Drop what an answer only asks: the question repeated, and sentences like 'Is it left?'.
+
+    Args:
+        text: An answer, not folded.
+        question: What was asked; an echo of it claims nothing.
+    """
+    words = question[:_LONGEST_ECHO].split()
+    if len(words) >= _SHORTEST_ECHO:
+        echo = r"\s{1,9}".join(map(re.escape, words))
+        text = re.sub(echo, " ", text, flags=re.IGNORECASE)
+    return _ASKING.sub(r"\1 ", text)
 
 
 def without_assurance(folded: str) -> str:

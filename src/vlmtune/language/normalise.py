@@ -11,8 +11,11 @@ What carries meaning stays: '-3' keeps its sign, '3²' becomes '3^2', a line bre
 import re
 import unicodedata
 
-LONGEST_ANSWER = 4000
+LONGEST_ANSWER = 1500
 """Characters. A relation, number, letter or yes never takes more; a longer text is unreadable."""
+
+LONGEST_TEXT = 5000
+"""Characters of the longest caption or open answer that is compared."""
 
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
@@ -58,7 +61,7 @@ _BULLET = re.compile(r"(?m)^[ \t]*(?:[*•‣▪●◦>]+|#{1,6})[ \t]+")
 _FENCE = re.compile(r"(?m)^[ \t]*(?:```|~~~)[^\n]*$|```")
 _EMPHASIS = re.compile(r"(?<!\w)[*_]{1,3}|[*_]{1,3}(?!\w)|(?<=\w)\*\*(?=\w)(?!\d)")
 _SPACES = re.compile(r"[^\S\n]+")
-_BREAKS = re.compile(r"\s*\n\s*")
+_BREAKS = re.compile(r" ?\n[ \n]*")
 
 
 def show(text: str) -> str:
@@ -151,4 +154,4 @@ def _undress(text: str) -> str:
 
 
 def _tidy(text: str) -> str:
-    return _SPACES.sub(" ", _BREAKS.sub("\n", text)).strip()
+    return _BREAKS.sub("\n", _SPACES.sub(" ", text)).strip()

@@ -144,12 +144,13 @@ _ASKED = re.compile(
     r"(?:the )?)\s+(?P<english>.{1,80})"
     r"|\b(?:bao nhiêu|mấy|số lượng|đếm(?: số)?)\s+(?P<vietnamese>.{1,80})"
 )
-_ENDS = word_set(
+PHRASE_ENDS = word_set(
     "are is was were do does did can could have has in on at of near with that who which there "
     "under behind above below next to inside visible appear shown seen present you between by "
     "from around total exist be ở trong trên dưới có đang được xuất nằm tại bên gần vậy thế này "
     "trước sau và hay hoặc là so"
 )
+"""Words that no noun phrase goes across."""
 _CLASSIFIERS = word_set(
     "con cái chiếc quả trái bức tấm cây người ngôi tòa toà cô vị đứa các những số lượng loại"
 )
@@ -223,7 +224,7 @@ def asked_words(question: str) -> list[str]:
         return []
     phrase: list[str] = []
     for word in words_of(match["english"] or match["vietnamese"]):
-        if word in _ENDS and not (word == "trái" and phrase):
+        if word in PHRASE_ENDS and not (word == "trái" and phrase):
             break
         phrase.append(word)
     return phrase

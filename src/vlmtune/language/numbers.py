@@ -17,9 +17,9 @@ _MOST_DIGITS = 15
 _VAGUE = re.compile(
     r"\b(?:few|several|couple|handful|dozens|hundreds|thousands|lots|lot|plenty|numerous|multiple"
     r"|various|countless|pair|pairs|tens|scores|many|ish|ton|tons|bunch|group of|majority|most"
-    r"|infinity|infinite|inf|half|quarter|quarters|third of|percent|percentage|pct)\b"
+    r"|infinity|infinite|inf|twos|threes|fours|fives|sixes|sevens|eights|nines|half|quarter|quarters|third of|percent|percentage|pct)\b"
     r"|\b(?:vài|mấy|nhiều|dăm|hàng|đôi|cặp|một số|một ít|mươi|rưỡi|nửa|phần trăm|vô số|phân nửa"
-    r"|đa số|tất cả)\b"
+    r"|đa số)\b"
 )
 # Words that turn a number into a bound or an estimate, wherever they stand.
 _LOOSE = re.compile(
@@ -56,6 +56,7 @@ _PRONOUN_BEFORE = word_set(
     "large little left right middle other same taller smaller bigger larger"
 ) | frozenset(nouns.COLOURS)
 _PRONOUN_AFTER = word_set("of can could would should may might another who which that by")
+_CLAUSES = word_set("and but no while")
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]|_|\n")
 _LITERAL = re.compile(r"\d+(?:[.,']\d+)*")
 _SPACED = re.compile(r"(?<![\w.,])\d{1,3}(?: \d{3})+(?![\w])(?![.,]\d)")
@@ -296,7 +297,7 @@ def _qualified(folded: str, tokens: list[str], mentions: list[_Mention], questio
 def _phrase(tokens: list[str], start: int) -> list[str]:
     phrase: list[str] = []
     for token in tokens[start : start + 5]:
-        if not token[0].isalpha() or token in {"and", "và", "of", "in", "on", "are", "is", "ở"}:
+        if not token[0].isalpha() or token in nouns.PHRASE_ENDS | _CLAUSES:
             break
         phrase.append(token)
     return phrase

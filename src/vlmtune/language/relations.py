@@ -30,7 +30,7 @@ _POSTURES = word_set(
 _FILLERS = word_set(
     "the a an of to from it its them him her each other one another this that side here there "
     "directly slightly respectively also too very as well both của nó nhau kia này đó ấy con cái "
-    "chiếc quả so với"
+    "chiếc quả so với gầm lòng mặt"
 )
 _GENERIC = word_set(
     "answer relation relationship position location object subject first side direction place "

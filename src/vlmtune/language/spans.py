@@ -30,6 +30,7 @@ _CUE = re.compile(
     re.IGNORECASE,
 )
 _RULE = re.compile(r"[\s\-=_*#~`.|]*")
+_STEP = re.compile(r"\s*(?:step|bước)\s{0,3}\d", re.IGNORECASE)
 _DOUBT = word_set("or maybe perhaps possibly probably either might unsure alternatively hoặc hay")
 # A last line that starts like this goes on with the line before it.
 _CONTINUES = _DOUBT | word_set("and also but actually wait hmm however nor plus và nhưng cũng")
@@ -90,14 +91,14 @@ def find_answer(completion: str) -> Span:
     tags = list(_TAG.finditer(text))
     answers = [match for match in tags if match[2].lower() == "answer"]
     if answers:
-        return _bounded(_tagged(text, tags, answers))
+        return _tagged(text, tags, answers)
     thoughts = [match for match in tags if match[2].lower() == "think"]
     if thoughts:
         last = thoughts[-1]
         if not last[1]:
             return Span(problem="the thinking never ends")
         text = text[last.end() :]
-    return _bounded(_untagged(text))
+    return _untagged(text)
 
 
 def gold_text(answer: str) -> str:
@@ -163,19 +164,6 @@ def _differ(contents: Sequence[str]) -> bool:
     return len({"".join(fold(text).split()).strip(".") for text in spellings}) > 1
 
 
-def _bounded(span: Span) -> Span:
-    """Refuse an answer of thousands of characters; cutting it could change what it says."""
-    text = span.text.strip()
-    if len(text) > LONGEST_ANSWER:
-        text = " ".join(text.split())
-    if len(text) > LONGEST_ANSWER:
-        return Span(tagged=span.tagged, problem=f"an answer of {len(text)} characters")
-    outside = span.outside.strip()
-    # Junk of that length makes no second claim that anybody could read.
-    outside = outside if len(outside) <= LONGEST_ANSWER else ""
-    return Span(text=text, tagged=span.tagged, outside=outside, problem=span.problem)
-
-
 def _untagged(text: str) -> Span:
     boxed = _boxes(text)
     if boxed is not None:
@@ -212,6 +200,8 @@ def _continues(line: str) -> bool:
 
 def _is_bare(*lines: str) -> bool:
     """Tell whether lines are bare answers: a column of those is a list, not a conclusion."""
+    if any(_STEP.match(line) for line in lines):
+        return False
     return all(len(line) <= 80 and 0 < len(words_of(fold(line))) <= _BARE_WORDS for line in lines)
 
 

@@ -32,7 +32,7 @@ _JOINS = word_set("and or but và hoặc hay nhưng lẫn cũng cả then also &
 _SPOKEN = word_set("is answer say be was says said would therefore so thus hence là nói")
 _STRIPPED = re.compile(
     r"\b(?:correct|right|true|final|valid) (?:answer|option|response|choice|statement is that)\b"
-    r"|\bno (?:one|longer|other|more|less|fewer|matter)\b|\bđáp án (?:đúng|chính xác)\b"
+    r"|\bno (?:longer|other|more|less|fewer|matter)\b|\bđáp án (?:đúng|chính xác)\b"
     r"|\bcâu trả lời (?:đúng|chính xác)\b|\bphải không\b\??|\bđúng không\b\??|\bcó phải\b"
     r"|\bbên phải\b|\bphía phải\b|\btay phải\b"
 )
@@ -46,12 +46,14 @@ _VAGUE = re.compile(
     r"|\b(?:có lẽ|có thể|có khả năng|hình như|chắc là|dường như|tùy|tuỳ|cả hai|vừa|không hẳn"
     r"|chưa chắc|hên xui|có hay không|có không)\b"
 )
+_VIETNAMESE_QUESTION = re.compile(r"\b(?:có )?(?:phải )?(\w.{0,200}?) (?:hay )?không ?\?*$")
 _NESTED = re.compile(
     r"\b(?:true|false|correct|incorrect|the case|wrong|sai|đúng) (?:that|là|khi|rằng)\b"
 )
 _WHOLE = {"1": "yes", "0": "no", "y": "yes", "n": "no", "t": "yes", "f": "no"}
 _TWO_WORDS = (("chính xác", "chínhxác"), ("đồng ý", "đồngý"), ("đâu có", "đâucó"))
 _EMPTY = word_set("the a an is are was were there it this that does do did be being of to")
+_NEGATIVE_WORDS = word_set("not n't never no any can không có")
 _AUXILIARIES = word_set("is are was were does do did can could has have will would")
 
 
@@ -192,7 +194,7 @@ def _at(tokens: Sequence[str], index: int) -> str:
 def _statement(tokens: Sequence[str], question: str) -> Found:
     """Judge a sentence without yes or no: it must repeat the question's words in their order."""
     negations = sum(token in {"not", "n't", "never", "no", "không"} for token in tokens)
-    asked = fold(question[:2000]).split("\n")[0]
+    asked = _VIETNAMESE_QUESTION.sub(r"\1", fold(question[:2000]).split("\n")[0])
     if not asked or tokens[-1:] == ["?"] or re.search(r"\bnot?\b|n't|\bkhông (?!gian)", asked):
         return unreadable("neither yes nor no")
     words = [t for t in tokens if t.isalnum()]
@@ -206,7 +208,7 @@ def _statement(tokens: Sequence[str], question: str) -> Found:
         "they are",
         "is not",
     }
-    content = [w for w in words if w not in _EMPTY | {"not", "n't", "never", "no", "any", "can"}]
+    content = [w for w in words if w not in _EMPTY | _NEGATIVE_WORDS]
     source = [_stem(w) for w in tokens_of(asked) if w not in _EMPTY]
     if not content and not short:
         return unreadable("neither yes nor no")

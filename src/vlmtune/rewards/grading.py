@@ -11,8 +11,9 @@ from typing import TypeAlias
 
 from vlmtune.errors import ConfigError, DataError
 from vlmtune.language.answers import Task, infer_kind, prepare
+from vlmtune.language.doubt import without_questions
 from vlmtune.language.found import Found, agree, unreadable
-from vlmtune.language.normalise import plain
+from vlmtune.language.normalise import LONGEST_TEXT, plain
 from vlmtune.language.spans import Span, find_answer, gold_text, well_formed
 from vlmtune.types import JSON, How, Kind, Reading, Score
 
@@ -24,6 +25,8 @@ FORMAT_WEIGHT = 0.1
 LARGEST_FORMAT_WEIGHT = 0.2
 LARGEST_CLOSE_COUNT = 0.3
 _HOW = {Kind.COUNT: How.NUMBER, Kind.CHOICE: How.LETTER}
+# What a missing cell looks like after a detour through a data frame.
+_NO_GOLD = frozenset({"", "nan", "null"})
 _SHOWN = 60
 
 
@@ -58,12 +61,12 @@ def grade(
     check_weights(format_weight=format_weight, close_count=close_count)
     text = completion_text(completion)
     gold = "" if answer is None else str(answer)
-    if not plain(gold_text(gold)):
+    if plain(gold_text(gold).strip()[:LONGEST_TEXT]) in _NO_GOLD:
         return _score(Found(), Span(), 0.0, well_formed(text), format_weight, "the row has no gold")
     asked = _kind(kind) or infer_kind(question=question, answer=gold, choices=choices)
     task = prepare(kind=asked, question=question, answer=gold, choices=tuple(choices))
     span = find_answer(text)
-    found = _read(task, span)
+    found = _read(task, span, question)
     accuracy = float(agree(found, task.gold))
     close = 0.0 if accuracy or not close_count else close_count * _is_close(task, found)
     why = _why(task, span, found, gold)
@@ -126,11 +129,12 @@ def _kind(kind: Kind | str | None) -> Kind | None:
         raise DataError(f"kind {kind!r} is unknown; kinds are {known}") from None
 
 
-def _read(task: Task, span: Span) -> Found:
+def _read(task: Task, span: Span, question: str) -> Found:
     """Read the span, and let text behind the tags contradict it."""
     if span.problem:
         return unreadable(span.problem)
-    found = task.read(span.text)
+    text = span.text if task.literal else without_questions(span.text, question)
+    found = task.read(text)
     if not found.readable or not span.outside or task.literal:
         return found
     other = task.read(span.outside)

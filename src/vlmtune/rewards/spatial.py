@@ -61,9 +61,9 @@ class SpatialRewardFunction:
             format_weight=self.format_weight,
         )
         accuracy = score.parts["accuracy"]
-        words = plain(find_answer(completion_text(row.completion)).text)
-        same = bool(words) and words == plain(gold_text(str(row.answer)))
-        parts = {**score.parts, "exact": accuracy * same, "relation": accuracy}
+        # Only an accurate answer can be exact, and only those are short.
+        exact = accuracy and _words(row) == plain(gold_text(str(row.answer)))
+        parts = {**score.parts, "exact": float(exact), "relation": accuracy}
         return replace(score, parts=MappingProxyType(parts))
 
     def __call__(
@@ -71,6 +71,10 @@ class SpatialRewardFunction:
     ) -> list[float]:
         """Grade a batch the way TRL asks for it; unknown columns are left alone."""
         return [self.score_row(row).value for row in rows_of(prompts, completions, columns)]
+
+
+def _words(row: Row) -> str:
+    return plain(find_answer(completion_text(row.completion)).text)
 
 
 def build(options: Mapping[str, JSON]) -> SpatialRewardFunction:
