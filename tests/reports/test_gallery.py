@@ -1,4 +1,4 @@
-from vlmtune.reports.gallery import LONGEST_TEXT, cards, pieces
+from vlmtune.reports.gallery import LONGEST_PIECE, MOST_PIECES, cards, pieces
 
 
 def split(text: str) -> list[tuple[str, str]]:
@@ -51,9 +51,25 @@ def test_equal_answers_stand_in_one_line_with_their_number_best_first(
     assert lines[1].advantage == "+0.00"
 
 
-def test_long_answers_are_folded(make_sample) -> None:
-    line = cards([make_sample(texts=["x" * (LONGEST_TEXT + 7)])], {})[0].lines[0]
-    assert line.folded == "x" * 7
+def test_a_long_thought_is_cut_and_the_answer_behind_it_stays(make_sample) -> None:
+    text = f"<think>{'x' * 5000}</think><answer>2</answer>"
+    line = cards([make_sample(texts=[text])], {})[0].lines[0]
+    assert [len(piece.text) for piece in line.pieces] == [
+        LONGEST_PIECE + 2,
+        len("<answer>2</answer>"),
+    ]
+    assert line.folded == text
+
+
+def test_an_answer_of_many_pieces_is_cut(make_sample) -> None:
+    text = "<answer>2</answer>" * 500
+    line = cards([make_sample(texts=[text])], {})[0].lines[0]
+    assert len(line.pieces) == MOST_PIECES
+    assert line.folded == text
+
+
+def test_a_short_answer_has_no_fold(make_sample) -> None:
+    assert cards([make_sample()], {})[0].lines[0].folded == ""
 
 
 def test_a_reward_that_was_no_number_has_no_colour(make_sample, make_completion) -> None:

@@ -16,8 +16,10 @@ from vlmtune.types import JSON
 
 MOST_CARDS = 150
 """Prompts on one page; the records hold all."""
-LONGEST_TEXT = 900
-"""Characters of an answer that are shown before the fold."""
+LONGEST_PIECE = 320
+"""Characters of a thought, an answer or a stretch between them that are shown before the fold."""
+MOST_PIECES = 12
+"""Pieces of an answer that are shown before the fold."""
 _THINK = re.compile(r"(<think>.*?(?:</think>|$))", re.DOTALL | re.IGNORECASE)
 _ANSWER = re.compile(r"(<answer>.*?</answer>)", re.DOTALL | re.IGNORECASE)
 _ICONS = {"correct": "✓", "wrong": "✕", "unreadable": "?"}
@@ -54,8 +56,8 @@ class Line:
 
     Attributes:
         times: How often.
-        pieces: Its text up to the fold.
-        folded: The rest.
+        pieces: Its text, long pieces cut.
+        folded: All of its text where anything was cut, or "".
         reward: "0.90", or "" where nothing graded it.
         tone: 0 (nothing earned) to 4 (everything), or "" without a reward.
         verdict: "correct", "wrong", "unreadable" or "".
@@ -157,6 +159,17 @@ def pieces(text: str) -> tuple[Piece, ...]:
     return tuple(found)
 
 
+def shortened(whole: Sequence[Piece]) -> tuple[Piece, ...]:
+    """Cut every long piece, so that the answer stays in sight behind a long thought."""
+    shown = [
+        piece
+        if len(piece.text) <= LONGEST_PIECE
+        else replace(piece, text=f"{piece.text[:LONGEST_PIECE]} …")
+        for piece in whole[:MOST_PIECES]
+    ]
+    return tuple(shown)
+
+
 def _picture(name: str, pictures: Mapping[str, Thumbnail], numbers: dict[str, int]) -> Picture:
     """Number a picture; `numbers` remembers those that were shown already."""
     first = name not in numbers
@@ -218,10 +231,12 @@ def _line(answer: Mapping[str, JSON], *, times: int, largest: float) -> Line:
     verdict = answer.get("verdict", "")
     reading = answer["reading"]
     graded = reading is not None
+    whole = pieces(answer["text"])
+    shown = shortened(whole)
     return Line(
         times=times,
-        pieces=pieces(answer["text"][:LONGEST_TEXT]),
-        folded=answer["text"][LONGEST_TEXT:],
+        pieces=shown,
+        folded=answer["text"] if shown != whole else "",
         reward="" if reward is None else f"{reward:.2f}",
         tone="" if reward is None else str(min(4, int(reward * 5))),
         verdict=verdict,

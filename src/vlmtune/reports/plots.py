@@ -169,7 +169,8 @@ def curves(lines: Sequence[Curve], *, title: str, unit: str) -> Markup:
         path = " ".join(f"{across(s):.1f},{up(r.value):.1f}" for s, r in line.points)
         parts.append(f'<polyline class="curve {style}" points="{path}"/>')
         size, found = line.measured
-        x = across(size)
+        # Measured at the same G, their whiskers would hide one another.
+        x = across(size) + (0 if line.main else (6, -6)[index % 2] * (index // 2 + 1))
         parts.append(_line(x, up(found.low), x, up(found.high), f"whisker {style}"))
         said = f"{line.label}, measured at G = {size}: {found.value:.0%}"
         parts.append(_circle(x, up(found.value), 5.0 if line.main else 4.0, f"dot {style}", said))
