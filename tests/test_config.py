@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmtune import config_file, config_yaml
@@ -80,6 +80,7 @@ def test_a_scalar_means_what_people_mean(text: str, value: object) -> None:
     assert type(read) is type(value)
 
 
+@settings(deadline=None)  # A busy machine may pause in the middle of one example.
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_float_that_python_writes_is_read_back(value: float) -> None:
     assert config_yaml.scalar(repr(value)) == value

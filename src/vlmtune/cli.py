@@ -216,7 +216,7 @@ def _run(arguments: Arguments, *, stage: str | None, checkout: Path) -> int:
             "A real model: --model 3b-4bit",
             flush=True,
         )
-    from vlmtune import config_file
+    from vlmtune import config_file, discovery
 
     resolved = config_file.resolve(
         path,
@@ -226,6 +226,9 @@ def _run(arguments: Arguments, *, stage: str | None, checkout: Path) -> int:
     )
     _refuse_other_stage(resolved, stage=stage, path=path)
     _refuse_training(resolved)
+    if resolved.config.stage.value == "grpo":
+        # A misspelt reward is told now, not after the model has been loaded.
+        discovery.load("reward", resolved.config.reward.type)
 
     from rich.console import Console
 
@@ -233,7 +236,8 @@ def _run(arguments: Arguments, *, stage: str | None, checkout: Path) -> int:
 
     console = Console(soft_wrap=True, highlight=False)
     _announce(resolved, console)
-    outcome = rehearsal.run(resolved.config, console=console)
+    notes = [str(translation) for translation in resolved.translations]
+    outcome = rehearsal.run(resolved.config, console=console, notes=notes)
     return 0 if outcome.ok else 1
 
 

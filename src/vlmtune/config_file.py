@@ -100,10 +100,15 @@ def as_dict(config: RunConfig) -> dict[str, JSON]:
 
 
 def render(config: RunConfig) -> str:
-    """Write the config as YAML that `load` reads back, one line per section where it fits."""
-    return yaml.safe_dump(
-        as_dict(config), sort_keys=False, default_flow_style=None, width=100, allow_unicode=True
+    """Write the config as YAML that `load` reads back, one line per section."""
+    return "".join(f"{_line(key, value)}\n" for key, value in as_dict(config).items())
+
+
+def _line(key: str, value: JSON) -> str:
+    flow = yaml.safe_dump(
+        {key: value}, default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**20
     )
+    return flow.strip().removeprefix("{").removesuffix("}")
 
 
 def _override(
