@@ -73,9 +73,7 @@ $(VENV)/.installed-mlx: $(PINS) | $(PY)
 	@$(call install,mlx)
 	@touch $@
 
-# pip goes first for torch, because its configuration may know a CPU build that uv does not see.
 $(VENV)/.installed-dev: $(PINS) | $(PY)
-	@echo "setup: installing PyTorch and the development tools, some minutes the first time"
-	@$(PY) -m pip install -qq -c constraints.txt torch
+	@echo "setup: installing PyTorch and the development tools, about 6 GB the first time"
 	@$(call install,dev)
 	@touch $@

@@ -12,9 +12,12 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vlmtune.types import Prompt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
@@ -30,61 +33,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     flags = parser.parse_args()
 
-    from vlmtune.backends import mlx as backend
     from vlmtune.evaluation.benchmarks.scenes_vsr import BENCHMARK
     from vlmtune.evaluation.run import STYLES
     from vlmtune.language import prompts
-    from vlmtune.types import RowSource, Sampling
+    from vlmtune.types import RowSource
 
     protocol = next(iter(BENCHMARK.protocols))
     built = [
         prompts.build(BENCHMARK.example(row, protocol=protocol), style=STYLES[flags.style])
         for row in BENCHMARK.rows(RowSource(count=flags.rows))
     ]
-    generator = backend.load_generator(flags.model_path, batch_rows=flags.batch)
-
-    import mlx.core as mx
-    import mlx_vlm
-
-    loaded, processor = mlx_vlm.load(generator.model.path)
-    single, _ = mlx_vlm.load(generator.model.path)
-    single.set_dtype(mx.float32)
-    sampling = Sampling(max_tokens=flags.max_tokens, temperature=0.0)
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{number}.png" for number in range(len(built))]
-        for prompt, path in zip(built, paths, strict=True):
-            prompt.images[0].open().save(path)
-        texts = [
-            processor.apply_chat_template(
-                [dict(message) for message in prompt.messages],
-                tokenize=False,
-                add_generation_prompt=True,
-            )
-            for prompt in built
-        ]
-
-        def one_by_one(model: Any) -> list[str]:
-            return [
-                mlx_vlm.generate(
-                    model,
-                    processor,
-                    text,
-                    image=[str(path)],
-                    max_tokens=flags.max_tokens,
-                    temperature=0.0,
-                    verbose=False,
-                ).text
-                for text, path in zip(texts, paths, strict=True)
-            ]
-
-        def batched() -> list[str]:
-            return [group[0].text for group in generator.generate(built, sampling)]
-
-        ways: dict[str, Callable[[], list[str]]] = {
-            "loop, as loaded": lambda: one_by_one(loaded),
-            "loop, float32": lambda: one_by_one(single),
-            "batched": batched,
-        }
+        ways = ways_to_answer(built, flags, Path(folder))
         best = dict.fromkeys(ways, float("inf"))
         said: dict[str, list[str]] = {}
         for _ in range(flags.repeats):
@@ -99,6 +59,56 @@ def main() -> None:
             f"{name:>15}: {flags.rows / seconds:6.2f} answers/s, batched is "
             f"{seconds / best['batched']:5.2f} times as fast, {same} of {flags.rows} answers equal"
         )
+
+
+def ways_to_answer(
+    built: "Sequence[Prompt]", flags: argparse.Namespace, folder: Path
+) -> dict[str, Callable[[], list[str]]]:
+    """Load the model three times and give each way of answering `built` a name."""
+    from vlmtune.backends import mlx as backend
+    from vlmtune.types import Sampling
+
+    # The backend goes first: it chooses the matrix library before mlx is imported.
+    generator = backend.load_generator(flags.model_path, batch_rows=flags.batch)
+
+    import mlx.core as mx
+    import mlx_vlm
+
+    loaded, processor = mlx_vlm.load(generator.model.path)
+    single, _ = mlx_vlm.load(generator.model.path)
+    single.set_dtype(mx.float32)
+    sampling = Sampling(max_tokens=flags.max_tokens, temperature=0.0)
+    paths = [folder / f"{number}.png" for number in range(len(built))]
+    for prompt, path in zip(built, paths, strict=True):
+        prompt.images[0].open().save(path)
+    texts = [
+        processor.apply_chat_template(
+            [dict(message) for message in prompt.messages],
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+        for prompt in built
+    ]
+
+    def one_by_one(model: Any) -> list[str]:
+        return [
+            mlx_vlm.generate(
+                model,
+                processor,
+                text,
+                image=[str(path)],
+                max_tokens=flags.max_tokens,
+                temperature=0.0,
+                verbose=False,
+            ).text
+            for text, path in zip(texts, paths, strict=True)
+        ]
+
+    return {
+        "loop, as loaded": lambda: one_by_one(loaded),
+        "loop, float32": lambda: one_by_one(single),
+        "batched": lambda: [group[0].text for group in generator.generate(built, sampling)],
+    }
 
 
 if __name__ == "__main__":
