@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from vlmtune.language import choices as options
 from vlmtune.language.arguments import arguments_of, gold_relation
+from vlmtune.language.doubt import without_questions
 from vlmtune.language.found import Found, single, unreadable
 from vlmtune.language.normalise import LONGEST_ANSWER, LONGEST_TEXT, fold, plain, show, word_set
 from vlmtune.language.numbers import read_count
@@ -83,18 +84,29 @@ def prepare(*, kind: Kind, question: str, answer: str, choices: Sequence[str] = 
             _literal(kind, gold)
         )  # fmt: skip
     if kind is Kind.COUNT:
-        return _task(kind, gold, lambda text: read_count(text, question=question), read_count)
+        return _task(
+            kind, question, gold, lambda text: read_count(text, question=question), read_count
+        )
     if kind is Kind.YES_NO:
-        return _task(kind, gold, lambda text: read_yes_no(text, question=question), read_yes_no)
+        return _task(
+            kind, question, gold, lambda text: read_yes_no(text, question=question), read_yes_no
+        )
     if kind is Kind.CHOICE:
         return _choice(question, gold, choices)
     return _relation(question, gold) if kind is Kind.RELATION else _literal(kind, gold)
 
 
 def _task(
-    kind: Kind, gold: str, read: Callable[[str], Found], read_gold: Callable[[str], Found]
+    kind: Kind,
+    question: str,
+    gold: str,
+    read: Callable[[str], Found],
+    read_gold: Callable[[str], Found],
 ) -> Task:
-    return Task(kind=kind, read=_bounded(read), gold=_bounded(read_gold)(gold))
+    def read_answer(text: str) -> Found:
+        return read(without_questions(text, question))
+
+    return Task(kind=kind, read=_bounded(read_answer), gold=_bounded(read_gold)(gold))
 
 
 def _bounded(read: Callable[[str], Found]) -> Callable[[str], Found]:
@@ -119,6 +131,7 @@ def _choice(question: str, gold: str, choices: Sequence[str]) -> Task:
     texts = options.without_letters(choices) or options.options_of(question)
     return _task(
         Kind.CHOICE,
+        question,
         gold,
         lambda text: options.read_choice(text, choices=texts, question=question),
         lambda text: options.read_gold(text, texts, question=question),
@@ -129,6 +142,7 @@ def _relation(question: str, gold: str) -> Task:
     arguments = arguments_of(question, gold[:LONGEST_ANSWER])
     task = _task(
         Kind.RELATION,
+        question,
         gold,
         lambda text: read_relation(text, arguments),
         lambda text: read_relation(gold_relation(text), arguments),

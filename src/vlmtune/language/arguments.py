@@ -108,7 +108,8 @@ def gold_relation(gold: str) -> str:
 def mask(tokens: Sequence[str], arguments: Arguments) -> list[str]:
     """Replace the words of the two things by `SUBJECT` and `OBJECT`; "dog's" keeps its 's."""
     marked = _mask_phrases(list(tokens), arguments)
-    subject, other = (frozenset(map(_stem, _content(part))) for part in _both(arguments))
+    subject, other = map(_names, (arguments.subject, arguments.object))
+    marked = _mask_compounds(marked, subject - other, other - subject)
     result: list[str] = []
     for token in marked:
         thing = token
@@ -126,8 +127,22 @@ def mask(tokens: Sequence[str], arguments: Arguments) -> list[str]:
     return result
 
 
-def _both(arguments: Arguments) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return arguments.subject, arguments.object
+def _names(words: tuple[str, ...]) -> frozenset[str]:
+    """Name a thing by every word of it, and by the whole where that is a known noun."""
+    whole = nouns.thing_at(words, 0)
+    names = {_stem(word) for word in _content(words)}
+    return frozenset(names | ({whole[0]} if whole else set()))
+
+
+def _mask_compounds(tokens: list[str], subject: frozenset[str], other: frozenset[str]) -> list[str]:
+    """Replace known nouns of several words: 'lò nướng' is the oven."""
+    index = 0
+    while index < len(tokens):
+        found = nouns.thing_at(tokens, index)
+        if found is not None and found[1] - index > 1 and found[0] in subject | other:
+            tokens[index : found[1]] = [SUBJECT if found[0] in subject else OBJECT]
+        index += 1
+    return tokens
 
 
 def _mask_phrases(tokens: list[str], arguments: Arguments) -> list[str]:

@@ -33,7 +33,7 @@ _LOOSE = re.compile(
 )
 # These bound a number only directly before it; elsewhere they are places ("around the table").
 _BEFORE = word_set(
-    "about around over under above below near by some another first last top every each non "
+    "about around over under above below near by some another first last top every each non than least most "
     "gần trên dưới quanh thứ ngoài đến tới từ ≈ ~"
 )
 _AFTER = word_set(
@@ -60,6 +60,8 @@ _CLAUSES = word_set("and but no while")
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]|_|\n")
 _LITERAL = re.compile(r"\d+(?:[.,']\d+)*")
 _SPACED = re.compile(r"(?<![\w.,])\d{1,3}(?: \d{3})+(?![\w])(?![.,]\d)")
+_NOT_ONE = re.compile(r"\b(?:not|\w+n't|without|never)(?: \w+){0,2}? (?:a single|one)\b")
+_NOTHING_TOO = re.compile(r"\b(?:none|nil|nobody|no one|nothing)\b(?! (?:of|else))")
 _INTERJECTION = re.compile(
     r"^\s*(?:no|không)\s*[,.:;!]|\b(?:and|but|with|,) no \w+|\bsố không\b|\bkhông trăm\b"
 )
@@ -109,9 +111,12 @@ def _with_numbers(
     named = frozenset(str(mention.value) for mention in mentions)
     denial = doubt.denies(_without_interjection(folded))
     if denial:
-        if set(named) <= {"0", "1"} and says_zero(folded, asked):
+        nothing = named == {"0"} or (len(mentions) == 1 and _NOT_ONE.search(folded))
+        if nothing and says_zero(folded, asked):
             return single("0")
         return unreadable(f"a denial: {denial!r}", named)
+    if named != {"0"} and _NOTHING_TOO.search(folded):
+        return unreadable("a number and none", named)
     others = [m for m in mentions if nouns.is_other(_phrase(tokens, m.end), asked)]
     if len(others) == len(mentions):
         return unreadable("a count of something else", named)
@@ -268,6 +273,8 @@ def _spoiled(tokens: list[str], start: int, end: int) -> str:
         return f"{before!r} before a number"
     if after in _AFTER or after in _SIGNS_AFTER or _ORDINAL.fullmatch(after):
         return f"{after!r} behind a number"
+    if after in {"'", '"'} and before != after:
+        return "a measure in feet or inches"
     ranged = after in {"-", "–", "to", "đến", "tới", ":"} or tokens[end : end + 2] == [".", "."]
     follows = next((t for t in tokens[end + 1 : end + 4] if t != "."), "")
     if ranged and (follows[:1].isdigit() or number_words.parse([follows], 0) is not None):

@@ -182,7 +182,7 @@ def _after(tokens: Sequence[str], mention: Mention) -> tuple[str, str]:
         if token in _STOPS or token in _VERBS:
             break
         words.append(token)
-    content = [word for word in words if word not in _FILLERS and not word.endswith("ly")]
+    content = [w for w in words if w not in _FILLERS and w[0].isalnum() and not w.endswith("ly")]
     marked = words[:1] and (words[0] in _DETERMINERS or tokens[mention.end - 1] == "of")
     preposition = mention.claim.isdisjoint({"left of", "right of"})
     return "", (" ".join(content) if content and (marked or preposition) else "")

@@ -168,10 +168,12 @@ def _untagged(text: str) -> Span:
     boxed = _boxes(text)
     if boxed is not None:
         return boxed
-    lines = [line for line in text.splitlines() if not _RULE.fullmatch(line)]
+    lines = [line for line in text.splitlines() if line.strip() and not _RULE.fullmatch(line)]
     if not lines:
         return Span()
-    cued = next((index for index, line in enumerate(lines) if _CUE.search(line)), None)
+    cued = None
+    if _CUE.search(text):
+        cued = next((index for index, line in enumerate(lines) if _CUE.search(line)), None)
     if cued is not None:
         return Span(text=_after_cue(lines[cued:]))
     start = len(lines) - 1

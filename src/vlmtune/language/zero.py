@@ -16,7 +16,7 @@ _NONE = re.compile(
 )
 _NEGATED = re.compile(
     r"\b(?:not|n't|isn't|never|non|greater than|more than|above) ?-? ?(?:zero|none|nothing|nil|nobody|no one)\b"
-    r"|\bnon-?zero\b|\bkhông phải (?:là )?(?:số )?không\b|\bno (?:more|fewer|less) than\b"
+    r"|\bnon-?zero\b|\bkhông phải (?:là )?(?:số )?không\b|\bno (?:more|fewer|less) than\b|\bno way\b"
 )
 _ENDS = word_set("in on at that are is was were ở trong trên dưới nào cả và and but which only chỉ")
 

@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 from vlmtune.errors import ConfigError, DataError
 from vlmtune.language.answers import Task, infer_kind, prepare
-from vlmtune.language.doubt import without_questions
 from vlmtune.language.found import Found, agree, unreadable
 from vlmtune.language.normalise import LONGEST_TEXT, plain
 from vlmtune.language.spans import Span, find_answer, gold_text, well_formed
@@ -66,7 +65,7 @@ def grade(
     asked = _kind(kind) or infer_kind(question=question, answer=gold, choices=choices)
     task = prepare(kind=asked, question=question, answer=gold, choices=tuple(choices))
     span = find_answer(text)
-    found = _read(task, span, question)
+    found = _read(task, span)
     accuracy = float(agree(found, task.gold))
     close = 0.0 if accuracy or not close_count else close_count * _is_close(task, found)
     why = _why(task, span, found, gold)
@@ -129,12 +128,11 @@ def _kind(kind: Kind | str | None) -> Kind | None:
         raise DataError(f"kind {kind!r} is unknown; kinds are {known}") from None
 
 
-def _read(task: Task, span: Span, question: str) -> Found:
+def _read(task: Task, span: Span) -> Found:
     """Read the span, and let text behind the tags contradict it."""
     if span.problem:
         return unreadable(span.problem)
-    text = span.text if task.literal else without_questions(span.text, question)
-    found = task.read(text)
+    found = task.read(span.text)
     if not found.readable or not span.outside or task.literal:
         return found
     other = task.read(span.outside)
