@@ -13,7 +13,7 @@ FURNITURE = ("table", "chair", "lamp", "sofa")
 LEFT = ("relation", "left")
 THREE = ("count", "3")
 
-# (kind, gold), completion, accuracy, format
+# Each case: its kind and gold; the completion; the accuracy and the format it has.
 CASES = [
     (LEFT, "<think>a</think><answer>left</answer>", 1, 1),
     (LEFT, "<think>a</think>\n\n<answer>\nleft\n</answer>\n", 1, 1),

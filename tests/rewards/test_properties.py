@@ -1,4 +1,4 @@
-"""What holds for every completion: range, order, invariances, and no strategy that beats guessing."""
+"""What holds for every completion: range, order, invariances, no strategy that beats guessing."""
 
 import itertools
 import math
@@ -35,12 +35,14 @@ HEDGES = (
     ", possibly", ", not sure", " - I don't know", " or not", "? {other}?",
 )  # fmt: skip
 texts = st.text(st.characters(codec=None, exclude_categories=()), max_size=60)
+SALAD = (
+    "left right not or and of the dog cat is 3 three 4 - , . ( ) B A yes no true <answer> "
+    "</answer> <think> </think> không có bên trái hai mươi một \\boxed{ } $ ** a "
+    "an one \n \ud800 \x00 \u200b "
+    "٣ ² ½ in on behind to from"
+)
 salad = st.lists(
-    st.sampled_from(
-        "left right not or and of the dog cat is 3 three 4 - , . ( ) B A yes no true <answer> "
-        "</answer> <think> </think> không có bên trái hai mươi một \\boxed{ } $ ** a an one \n \ud800 "
-        "\x00 \u200b ٣ ² ½ in on behind to from".split(" ")
-    ),
+    st.sampled_from(SALAD.split(" ")),
     max_size=24,
 ).map(" ".join)
 rows = st.sampled_from(ROWS)
@@ -121,7 +123,7 @@ def test_case_space_normal_form_and_final_marks_change_nothing(answer, row, seed
 
 SENTENCES = (
     "left", "to the right of the dog", "The dog is to the left of the cat", "on its left side",
-    "not to the left", "left or right", "The cat left", "right behind the dog", "upper left",
+    "not to the left", "left or right", "upper left", "to the immediate left", "left, right",
     "The cat is on the right and the dog is on the left", "bên trái", "con chó ở bên phải con mèo",
 )  # fmt: skip
 MIRROR = {"left": "right", "right": "left", "trái": "phải", "phải": "trái"}
@@ -132,7 +134,7 @@ def mirrored(text: str) -> str:
 
 
 @pytest.mark.parametrize("gold", ["left of", "right of"])
-@pytest.mark.parametrize("answer", [s for s in SENTENCES if s not in {"The cat left", "right behind the dog"}])  # fmt: skip
+@pytest.mark.parametrize("answer", SENTENCES)
 def test_the_mirror_image_of_gold_and_answer_scores_the_same(gold, answer) -> None:
     one = grade(kind="relation", question=CAT, answer=gold, completion=tagged(answer))
     other = grade(
@@ -181,9 +183,10 @@ BALANCED = {
 }
 CONSTANT = (
     "", "left", "left, right, above, below, in front of, behind", "3", "0 1 2 3 4 5 6 7 8 9",
-    "(A)", "A B C D", "(A)(B)(C)(D)", "yes", "no", "yes and no", "yes no", "I don't know", "none",
-    "Where is the cat relative to the dog?", DOGS, MAT, WHICH, "table chair lamp sofa", "all", "any",
-    "the cat is on the dog", "0", "the answer", "left\nright\nabove\nbelow", "a", "1-9", "not left",
+    "(A)", "A B C D", "(A)(B)(C)(D)", "yes", "no", "yes and no", "yes no", "I don't know",
+    "Where is the cat relative to the dog?", DOGS, MAT, WHICH, "table chair lamp sofa", "all",
+    "none", "any", "the cat is on the dog", "0", "the answer", "left\nright\nabove\nbelow", "a",
+    "1-9", "not left",
 )  # fmt: skip
 
 

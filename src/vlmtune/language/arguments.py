@@ -33,20 +33,35 @@ _WHERE = r"(?:đâu|phía nào|bên nào|vị trí nào|chỗ nào|hướng nào
 _PATTERNS = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"{_TO}\s(?P<y>[^?]{{1,120}}?),?\s(?:where|how|in what|in which|on which)[^?]{{0,40}}?"
-        rf"\s(?:is|are|was|were)\s(?P<x>[^?]{{1,120}}?)(?:\s{_POSE}\s?)?(?:\?|$)",
-        rf"(?:where|how)(?:'s|\s(?:is|are|was|were|does|do|can))\s(?P<x>[^?]{{1,120}}?)\s{_POSE}"
-        rf"(?:be found\s)?{_TO}\s(?P<y>[^?\n]{{1,120}})",
+        (
+            rf"{_TO}\s(?P<y>[^?]{{1,120}}?),?\s(?:where|how|in what|in which|on which)[^?]{{0,40}}?"
+            rf"\s(?:is|are|was|were)\s(?P<x>[^?]{{1,120}}?)(?:\s{_POSE}\s?)?(?:\?|$)"
+        ),
+        (
+            rf"(?:where|how)(?:'s|\s(?:is|are|was|were|does|do|can))\s(?P<x>[^?]{{1,120}}?)\s{_POSE}"
+            rf"(?:be found\s)?{_TO}\s(?P<y>[^?\n]{{1,120}})"
+        ),
         rf"{_PLACE}s?\sof\s(?P<x>[^?]{{1,120}}?)\s(?:{_TO}|to|from)\s(?P<y>[^?\n]{{1,120}})",
         rf"{_PLACE}\sbetween\s(?P<x>[^?]{{1,120}}?)\sand\s(?P<y>[^?\n]{{1,120}})",
-        r"which side of\s(?P<y>[^?]{1,120}?)\s(?:is|are)\s(?P<x>[^?]{1,120}?)(?:\son|\sat)?(?:\?|$)",
+        (
+            r"which side of\s(?P<y>[^?]{1,120}?)\s(?:is|are)\s(?P<x>[^?]{1,120}?)"
+            r"(?:\son|\sat)?(?:\?|$)"
+        ),
         r"direction (?:is|are|does)\s(?P<x>[^?]{1,120}?)\s(?:from|lie from)\s(?P<y>[^?\n]{1,120})",
         r"from\s(?P<y>[^?,]{1,120}),\swhere\s(?:is|are)\s(?P<x>[^?]{1,120})",
         rf"so với\s(?P<y>[^?]{{1,120}}?)(?:,|\sthì)\s(?P<x>[^?]{{1,120}}?)\s{_LIE}{_WHERE}",
-        rf"(?:^|[,.:]\s?)(?P<x>[^?,.]{{1,120}}?)\s{_LIE}{_WHERE}\s(?:so với|của|đối với)\s(?P<y>[^?\n]{{1,120}})",
-        r"vị trí(?: tương đối| không gian)?(?: của)?\s(?P<x>[^?]{1,120}?)\s(?:so với|đối với)\s"
-        r"(?P<y>[^?\n]{1,120})",
-        r"quan hệ(?: không gian| vị trí)?(?: giữa)?\s(?P<x>[^?]{1,120}?)\s(?:và|với)\s(?P<y>[^?\n]{1,120})",
+        (
+            rf"(?:^|[,.:]\s?)(?P<x>[^?,.]{{1,120}}?)\s{_LIE}{_WHERE}\s(?:so với|của"
+            rf"|đối với)\s(?P<y>[^?\n]{{1,120}})"
+        ),
+        (
+            r"vị trí(?: tương đối| không gian)?(?: của)?\s(?P<x>[^?]{1,120}?)\s(?:so với|đối với)\s"
+            r"(?P<y>[^?\n]{1,120})"
+        ),
+        (
+            r"quan hệ(?: không gian| vị trí)?(?: giữa)?\s(?P<x>[^?]{1,120}?)\s(?:và"
+            r"|với)\s(?P<y>[^?\n]{1,120})"
+        ),
     )
 )
 _ONLY_SUBJECT = re.compile(
@@ -57,8 +72,10 @@ _PREDICATE = re.compile(
     r"^\s*([^()]{1,60}?)\s*\(\s*([^(),]{1,80}?)\s*,\s*([^(),]{1,80}?)\s*\)\s*\.?\s*$"
 )
 _PICTURE_END = re.compile(
-    r"\s(?:in|on|from)\s(?:the |this )?(?:given |provided )?(?:image|picture|photo|scene|viewer)\b.*$"
-    r"|\strong (?:bức |tấm )?(?:ảnh|hình)\b.*$|\s(?:là gì|là như thế nào|như thế nào|ra sao|là ở đâu)\b.*$"
+    r"\s(?:in|on|from)\s(?:the |this )?(?:given |provided )?(?:image|picture|photo|scene"
+    r"|viewer)\b.*$"
+    r"|\strong (?:bức |tấm )?(?:ảnh|hình)\b.*$|\s(?:là gì|là như thế nào|như thế nào|ra sao"
+    r"|là ở đâu)\b.*$"
 )
 _EMPTY_WORDS = word_set(
     "the a an this that these those of and is are was were be being it its there does do did can "

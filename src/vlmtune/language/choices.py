@@ -41,7 +41,8 @@ _NOT_NOUNS = word_set(
 _ARTICLES = word_set("the a an")
 _DENIAL_WORDS = re.compile(
     r"\b(?:not|never|nor|neither|wrong|incorrect|except|rather than|instead of|cannot|excluding"
-    r"|(?:anything|everything|all) but|without)\b|\bno (?=_)|\w+n't\b|\bkhông (?:phải|chọn|đúng|là)\b|\bsai\b|\bngoại trừ\b|~~"
+    r"|(?:anything|everything|all) but|without)\b|\bno (?=_)|\w+n't\b|\bkhông (?:phải|chọn|đúng"
+    r"|là)\b|\bsai\b|\bngoại trừ\b|~~"
 )
 
 

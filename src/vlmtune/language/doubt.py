@@ -17,7 +17,8 @@ _REFUSAL = re.compile(
     r"(?:really |actually |even )?know\b|\bdunno\b|\bidk\b"
     r"|\b(?:not|n't|un) ?(?:sure|certain|clear|determinable|known)\b"
     r"|\b(?:unsure|uncertain|unclear|unknown|undetermined|undeterminable|indeterminate|ambiguous"
-    r"|who knows|no one knows|nobody knows|god knows|unanswerable|inconclusive|unspecified|undefined)\b"
+    r"|who knows|no one knows|nobody knows|god knows|unanswerable|inconclusive|unspecified"
+    r"|undefined)\b"
     r"|\bno (?:idea|clue|answer|information|info|way to|image|picture|photo|data|context|opinion)\b"
     r"|\bn ?/ ?a\b|\bnot (?:applicable|given|specified|provided|enough|determined|available)\b"
     r"|\b(?:insufficient|null|nan|undecided)\b"
@@ -41,7 +42,8 @@ _HEDGE = re.compile(
 )
 _DENIAL = re.compile(
     r"\b(?:not|never|neither|nor|cannot|no|without|except|nowhere|hardly|false|wrong|incorrect"
-    r"|untrue|opposite day|instead of|rather than|(?:anything|everything|all) but|isnt|arent|doesnt|wasnt)\b|\w*n't\b"
+    r"|untrue|opposite day|instead of|rather than|(?:anything|everything|all) but|isnt|arent"
+    r"|doesnt|wasnt)\b|\w*n't\b"
     r"|\b(?:không|chẳng|chả|chưa|sai|đâu có|đừng|ngoại trừ|thay vì|chớ)\b"
 )
 _ASKING = re.compile(

@@ -120,11 +120,15 @@ _KINDS = MappingProxyType(
         "chair": ("", "couch bench"),
     }
 )
-_ANIMALS = "dog cat bird duck chicken horse sheep goat cow buffalo pig elephant bear zebra giraffe monkey fish rabbit mouse"  # noqa: E501
+_ANIMALS = (
+    "dog cat bird duck chicken horse sheep goat cow buffalo pig elephant bear zebra giraffe monkey "
+    "fish rabbit mouse"
+)
 _COMPOUNDS = (
     "hot dog", "teddy bear", "wine glass", "cell phone", "mobile phone", "traffic light",
     "fire hydrant", "stop sign", "parking meter", "baseball bat", "tennis racket", "hair drier",
-    "coffee table", "dining table", "potted plant", "remote control", "computer mouse", "fire truck",
+    "coffee table", "dining table", "potted plant", "remote control", "computer mouse",
+    "fire truck",
     "bus stop", "train station", "car wheel", "bird house", "horse cart", "dog house", "cat food",
 )  # fmt: skip
 COLOURS = MappingProxyType(

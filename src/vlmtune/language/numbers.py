@@ -17,7 +17,8 @@ _MOST_DIGITS = 15
 _VAGUE = re.compile(
     r"\b(?:few|several|couple|handful|dozens|hundreds|thousands|lots|lot|plenty|numerous|multiple"
     r"|various|countless|pair|pairs|tens|scores|many|ish|ton|tons|bunch|group of|majority|most"
-    r"|infinity|infinite|inf|twos|threes|fours|fives|sixes|sevens|eights|nines|half|quarter|quarters|third of|percent|percentage|pct)\b"
+    r"|infinity|infinite|inf|twos|threes|fours|fives|sixes|sevens|eights|nines|half|quarter"
+    r"|quarters|third of|percent|percentage|pct)\b"
     r"|\b(?:vài|mấy|nhiều|dăm|hàng|đôi|cặp|một số|một ít|mươi|rưỡi|nửa|phần trăm|vô số|phân nửa"
     r"|đa số)\b"
 )
@@ -33,7 +34,8 @@ _LOOSE = re.compile(
 )
 # These bound a number only directly before it; elsewhere they are places ("around the table").
 _BEFORE = word_set(
-    "about around over under above below near by some another first last top every each non than least most "
+    "about around over under above below near by some another first last top every each non than "
+    "least most "
     "gần trên dưới quanh thứ ngoài đến tới từ ≈ ~"
 )
 _AFTER = word_set(

@@ -119,8 +119,9 @@ encloses: enclosed by
 """
 SYMMETRIC = frozenset(
     {
-        "next to", "near", "by", "far from", "touching", "opposite to", "across from", "parallel to",
-        "perpendicular to", "connected to", "attached to", "detached from", "congruent", "with",
+        "next to", "near", "by", "far from", "touching", "opposite to", "across from",
+        "parallel to", "perpendicular to", "connected to", "attached to", "detached from",
+        "congruent", "with",
     }
 )  # fmt: skip
 """Relations that hold both ways."""

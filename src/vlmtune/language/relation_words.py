@@ -30,11 +30,13 @@ _STAGE = re.compile(
     r"|\b(?:as )?(?:seen|viewed|observed|shown|looking) (?:from|by|in) (?:the |a )?"
     rf"(?:camera|viewer|front|observer|{_PICTURE})\b"
     r"|\bbased on (?:the |this )?\w+|\baccording to (?:the |this )?\w+|\bin terms of\b"
-    rf"|\btrong (?:bức |tấm |cái )?{_PICTURE}|\b(?:từ|theo|nhìn từ) (?:phía )?(?:góc nhìn|hướng nhìn)"
+    rf"|\btrong (?:bức |tấm |cái )?{_PICTURE}|\b(?:từ|theo|nhìn từ) (?:phía )?(?:góc nhìn"
+    rf"|hướng nhìn)"
     r"(?: của)?(?: người xem| máy ảnh| camera)?"
 )
 _AGAINST_WHAT = re.compile(
-    r"\b(?:relative to|in relation to|with (?:respect|reference|regard|relation) to|compared (?:to|with)"
+    r"\b(?:relative to|in relation to|with (?:respect|reference|regard|relation) to"
+    r"|compared (?:to|with)"
     r"|in comparison (?:to|with)|so với|đối với|w\.?r\.?t\.?)(?!\w)"
 )
 _CORNER = MappingProxyType(
@@ -215,5 +217,4 @@ def _is_adjective(tokens: Sequence[str], side: Mention) -> bool:
     after, before = _token(tokens, side.end), _token(tokens, side.start - 1)
     if words[-1] == "right" and (after in _NOT_A_SIDE or before in {"that's", "all"}):
         return True
-    named = words[0] in _OWNER and (after.startswith(THING) or after in {"one", "object", "thing"})
-    return named
+    return words[0] in _OWNER and (after.startswith(THING) or after in {"one", "object", "thing"})

@@ -34,8 +34,10 @@ _FILLERS = word_set(
 )
 _GENERIC = word_set(
     "answer relation relationship position location object subject first side direction place "
-    "spatial correct final right left it this that he she they them one former item thing placement "
-    "orientation option result conclusion bit little word there which what where think believe i say would response "
+    "spatial correct final right left it this that he she they them one former item thing "
+    "placement "
+    "orientation option result conclusion bit little word there which what where think believe i "
+    "say would response "
     "correctly as we see can be seen i'd it's that's there's he's she's they're i'm here "
     "đáp án câu trả lời vị trí quan hệ không gian nó đó chúng mối tương đối kết quả"
 )
@@ -138,7 +140,7 @@ def _oriented(
 
 
 def _before(tokens: Sequence[str], mention: Mention) -> tuple[str, str]:
-    """Find the thing that a mention is said of, or an unasked one; both "" when nothing is there."""
+    """Find the thing that a mention is said of, or an unasked one; both "" when there is none."""
     words: list[str] = []
     for index in range(mention.start - 1, -1, -1):
         token = tokens[index]

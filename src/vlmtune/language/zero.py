@@ -9,14 +9,18 @@ from vlmtune.language.normalise import word_set, words_of
 _NOTHING = re.compile(r"\b(?:none|zero|nil|nought|naught|nothing|nobody|no one|no-one|noone)\b")
 _NONE = re.compile(
     r"\bno (?P<no>[^\W\d].{0,60})|^\W*no\W*$"
-    r"|\b(?:not|\w+n't|cannot|without|never)\b(?: \w+){0,2}? (?:any|a single|a|an)\b(?P<any>.{0,60})"
+    r"|\b(?:not|\w+n't|cannot|without|never)\b(?: \w+){0,2}? (?:any|a single|a"
+    r"|an)\b(?P<any>.{0,60})"
     r"|\bthere (?:is not|are not|isn't|aren't)(?P<there> .{0,60})"
-    r"|\b(?:không|chẳng|chả|chưa)(?: hề)?(?: có| thấy| nhìn thấy| xuất hiện| tồn tại)(?P<khong>.{0,60})"
+    r"|\b(?:không|chẳng|chả|chưa)(?: hề)?(?: có| thấy| nhìn thấy| xuất hiện"
+    r"| tồn tại)(?P<khong>.{0,60})"
     r"|\bkhông(?P<nao>(?: \w+){1,5} nào)|^\W*không\W*$|\bsố không\b"
 )
 _NEGATED = re.compile(
-    r"\b(?:not|n't|isn't|never|non|greater than|more than|above) ?-? ?(?:zero|none|nothing|nil|nobody|no one)\b"
-    r"|\bnon-?zero\b|\bkhông phải (?:là )?(?:số )?không\b|\bno (?:more|fewer|less) than\b|\bno way\b"
+    r"\b(?:not|n't|isn't|never|non|greater than|more than|above) ?-? ?(?:zero|none|nothing|nil"
+    r"|nobody|no one)\b"
+    r"|\bnon-?zero\b|\bkhông phải (?:là )?(?:số )?không\b|\bno (?:more|fewer|less) than\b"
+    r"|\bno way\b"
 )
 _ENDS = word_set("in on at that are is was were ở trong trên dưới nào cả và and but which only chỉ")
 

@@ -61,16 +61,28 @@ def grade(
     text = completion_text(completion)
     gold = "" if answer is None else str(answer)
     if plain(gold_text(gold).strip()[:LONGEST_TEXT]) in _NO_GOLD:
-        return _score(Found(), Span(), 0.0, well_formed(text), format_weight, "the row has no gold")
+        return _score(
+            Found(),
+            Span(),
+            kind=Kind.OPEN,
+            earned={"accuracy": 0.0, "format": float(well_formed(text)), "close": 0.0},
+            format_weight=format_weight,
+            why="the row has no gold",
+        )
     asked = _kind(kind) or infer_kind(question=question, answer=gold, choices=choices)
     task = prepare(kind=asked, question=question, answer=gold, choices=tuple(choices))
     span = find_answer(text)
     found = _read(task, span)
     accuracy = float(agree(found, task.gold))
     close = 0.0 if accuracy or not close_count else close_count * _is_close(task, found)
-    why = _why(task, span, found, gold)
-    score = _score(found, span, accuracy, well_formed(text), format_weight, why, task.kind, close)
-    return score
+    return _score(
+        found,
+        span,
+        kind=task.kind,
+        earned={"accuracy": accuracy, "format": float(well_formed(text)), "close": close},
+        format_weight=format_weight,
+        why=_why(task, span, found, gold),
+    )
 
 
 def check_weights(*, format_weight: float, close_count: float) -> None:
@@ -152,7 +164,8 @@ def _why(task: Task, span: Span, found: Found, gold: str) -> str:
     if expected is None:
         return f"the gold {_shown(gold)} is not readable as {task.kind}: {task.gold.problem}"
     if found.readable:
-        return f"read {_shown(found.value or '')} from {_shown(span.text)}, expected {_shown(expected)}"
+        read = _shown(found.value or "")
+        return f"read {read} from {_shown(span.text)}, expected {_shown(expected)}"
     return f"{found.problem} in {_shown(span.text)}, expected {_shown(expected)}"
 
 
@@ -164,18 +177,17 @@ def _shown(text: str) -> str:
 def _score(
     found: Found,
     span: Span,
-    accuracy: float,
-    formatted: bool,
+    *,
+    kind: Kind,
+    earned: Mapping[str, float],
     format_weight: float,
     why: str,
-    kind: Kind = Kind.OPEN,
-    close: float = 0.0,
 ) -> Score:
-    parts = {"accuracy": accuracy, "format": float(formatted)}
+    parts = {name: credit for name, credit in earned.items() if name != "close"}
     if kind is Kind.COUNT:
-        parts["close"] = close
-    credit = max(accuracy, close)
-    value = (1 - format_weight) * credit + format_weight * parts["format"]
+        parts["close"] = earned["close"]
+    credit = max(earned["accuracy"], earned["close"])
+    value = (1 - format_weight) * credit + format_weight * earned["format"]
     how = How.TAGGED if span.tagged else _HOW.get(kind, How.PHRASE)
     read = int(found.value) if kind is Kind.COUNT and found.value else found.value
     reading = Reading(value=read, how=how if found.readable else How.UNREADABLE)
