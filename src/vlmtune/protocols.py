@@ -45,7 +45,10 @@ class DatasetLoader(Protocol):
 class RewardFunction(Protocol):
     """Grades completions; also callable the way TRL calls its reward functions."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What configs and metrics call it."""
+        ...
 
     def score(self, example: Example, completion: str) -> Score:
         """Grade one completion. Deterministic; raising is a bug and stops the run."""
