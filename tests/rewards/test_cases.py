@@ -1,4 +1,4 @@
-"""More than twelve hundred answers, right and wrong, in English and Vietnamese.
+"""More than seventeen hundred answers, right and wrong, in English and Vietnamese.
 
 Each was judged from the rules by hand before it was run. They stand in cases/*.yaml: a question,
 its gold, the answers that are right and the answers that are wrong.

@@ -233,9 +233,9 @@ def test_a_hundred_kilobytes_take_less_than_50_ms(unit) -> None:
     for row in (ROWS[0], ROWS[2], ROWS[4], ROWS[5], ROWS[6]):
         for size in (1490, 100_000):
             for completion in (flood[:size], tagged(flood[:size]), tagged("left") + flood[:size]):
-                # Processor time, best of three: the machine may be busy with something else.
+                # Processor time, best of five: the machine may be busy with something else.
                 seconds = math.inf
-                for _ in range(3):
+                for _ in range(5):
                     start = time.thread_time()
                     accuracy(row, completion)
                     seconds = min(seconds, time.thread_time() - start)

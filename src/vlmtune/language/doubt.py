@@ -36,13 +36,14 @@ _HEDGE = re.compile(
     r"\b(?:or|either|maybe|perhaps|possibly|probably|presumably|likely|unlikely|alternatively"
     r"|might|may be|could be|could also|potentially|supposedly|arguably|neither"
     r"|depends|depending|sometimes|partly|partially|sort of|kind of|somewhere|guess(?:ing)?"
-    r"|both|and/or|versus|vs|whichever|any of|all of|one of)\b"
+    r"|both|and/or|versus|vs|whichever|any of|doubt\w{0,4}|one of)\b"
     r"|\b(?:hoặc|hay|có lẽ|có thể|có khả năng|hình như|chắc là|chắc|dường như|tùy|tuỳ|cả hai"
     r"|vừa|đoán|không hẳn|hoặc là|một trong)\b"
 )
 _DENIAL = re.compile(
     r"\b(?:not|never|neither|nor|cannot|no|without|except|nowhere|hardly|false|wrong|incorrect"
-    r"|untrue|opposite day|instead of|rather than|(?:anything|everything|all) but|isnt|arent"
+    r"|untrue|opposite day|instead of|rather than"
+    r"|(?:anything|everything|all) but|nothing(?! else)|nobody|isnt|arent"
     r"|doesnt|wasnt)\b|\w*n't\b"
     r"|\b(?:không|chẳng|chả|chưa|sai|đâu có|đừng|ngoại trừ|thay vì|chớ)\b"
 )

@@ -275,6 +275,8 @@ def _spoiled(tokens: list[str], start: int, end: int) -> str:
         return f"{before!r} before a number"
     if after in _AFTER or after in _SIGNS_AFTER or _ORDINAL.fullmatch(after):
         return f"{after!r} behind a number"
+    if after in {"-", "–"} and end + 1 == len(tokens):
+        return "an open range"
     if after in {"'", '"'} and before != after:
         return "a measure in feet or inches"
     ranged = after in {"-", "–", "to", "đến", "tới", ":"} or tokens[end : end + 2] == [".", "."]

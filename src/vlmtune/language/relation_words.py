@@ -54,6 +54,14 @@ _JOINS = word_set("and or hoặc hay và / , - nor & |")
 _DETERMINERS = word_set("the a an his her their its my your this that these those it him")
 _HAVE = word_set("has have had just already recently was-just who that")
 _SUBJECTS = word_set("i he she they we it who everyone someone everybody nobody one")
+_AGREES = word_set("that's all you're")
+# What may follow a side without being a noun that the side describes.
+_AFTER_A_SIDE = word_set(
+    "of from to and or but nor is are was were be when while where whereas as because since with "
+    "in on at by near under above below behind beside between next the a an it its that there here "
+    "not if than for side hand too also relative so we you i they he she then instead edge corner "
+    "half part end và hoặc hay của"
+)
 _QUALIFIERS = word_set("bit little far very immediate answer relation direction position side word")
 _NOT_A_SIDE = word_set(
     "answer now here there away choice option relation one ones place way angle angles order over "
@@ -208,13 +216,15 @@ def _not_spatial(tokens: Sequence[str], side: Mention) -> str:
 
 
 def _is_adjective(tokens: Sequence[str], side: Mention) -> bool:
-    """Recognise 'the left cat' and 'the correct, right answer': which one, not where."""
+    """Recognise 'the left cat', 'in the right place' and 'you are right': which, not where."""
     words = tokens[side.start : side.end]
-    if words[-1] in {"of", "from"} or words[-1] in _TAIL or words[0] in _LEAD:
-        return False
     if words[-1] not in {"left", "right"}:
         return False
     after, before = _token(tokens, side.end), _token(tokens, side.start - 1)
-    if words[-1] == "right" and (after in _NOT_A_SIDE or before in {"that's", "all"}):
+    agrees = before in _AGREES or (before == "are" and _token(tokens, side.start - 2) == "you")
+    if words[-1] == "right" and len(words) == 1 and (after in _NOT_A_SIDE or agrees):
         return True
-    return words[0] in _OWNER and (after.startswith(THING) or after in {"one", "object", "thing"})
+    noun = after.startswith(THING) or (
+        after.isalpha() and after not in _AFTER_A_SIDE and not after.endswith(("ly", "ed", "ing"))
+    )
+    return noun and not _OWNER.isdisjoint(words)

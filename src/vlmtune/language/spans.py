@@ -29,6 +29,10 @@ _CUE = re.compile(
     r"(?: (?:đúng|cuối cùng|của tôi|chính xác))?\s{0,3}(?:là\b\s{0,3}:?|[:=])",
     re.IGNORECASE,
 )
+# A plain search for these is ten times as fast as the pattern, and most texts have none.
+_CUE_WORDS = (
+    "answer", "choice", "conclusion", "result", "final", "đáp án", "trả lời", "kết luận", "kết quả",
+)  # fmt: skip
 _RULE = re.compile(r"[\s\-=_*#~`.|]*")
 _STEP = re.compile(r"\s*(?:step|bước)\s{0,3}\d", re.IGNORECASE)
 _DOUBT = word_set("or maybe perhaps possibly probably either might unsure alternatively hoặc hay")
@@ -172,7 +176,8 @@ def _untagged(text: str) -> Span:
     if not lines:
         return Span()
     cued = None
-    if _CUE.search(text):
+    lowered = text.lower()
+    if any(word in lowered for word in _CUE_WORDS):
         cued = next((index for index, line in enumerate(lines) if _CUE.search(line)), None)
     if cued is not None:
         return Span(text=_after_cue(lines[cued:]))

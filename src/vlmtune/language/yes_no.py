@@ -52,7 +52,9 @@ _NESTED = re.compile(
 )
 _WHOLE = {"1": "yes", "0": "no", "y": "yes", "n": "no", "t": "yes", "f": "no"}
 _TWO_WORDS = (("chính xác", "chínhxác"), ("đồng ý", "đồngý"), ("đâu có", "đâucó"))
-_EMPTY = word_set("the a an is are was were there it this that does do did be being of to")
+_EMPTY = word_set(
+    "they he she the a an is are was were there it this that does do did be being of to"
+)
 _NEGATIVE_WORDS = word_set("not n't never no any can không có")
 _AUXILIARIES = word_set("is are was were does do did can could has have will would")
 
