@@ -181,7 +181,8 @@ def test_rows_that_end_early_make_room_for_those_that_wait(generator, prompts):
     large = generator.generate(prompts, sampling)
     assert [[c.token_ids for c in g] for g in small] == [[c.token_ids for c in g] for g in large]
     lengths = {len(c.token_ids) for group in large for c in group}
-    assert len(lengths) > 5
+    # The premise: rows do end at different steps, so that places fall free before the last one.
+    assert len(lengths) > 1
 
 
 def test_equal_prompts_are_computed_once(generator, prompts, monkeypatch):
