@@ -82,6 +82,18 @@ def test_inside_is_true_only_of_a_tray_and_its_content() -> None:
     assert truth.holds(world, "inside", world.things[1], world.things[2]) is None
 
 
+def test_a_tray_has_sides_for_what_stands_clear_of_it() -> None:
+    tray = replace(thing(TRAY, "blue", 100, 100), radius=30.0)
+    clear, within, astride = (thing("ball", "red", x, 100, 9) for x in (40, 90, 65))
+    world = flat(tray, clear, within, astride)
+    assert truth.direction(world, clear, tray) == "left of"
+    assert truth.direction(world, tray, clear) == "right of"
+    # 35 pixels from the middle with radii 9 and 30: over the rim, so neither in it nor beside it.
+    assert truth.holds(world, "left of", astride, tray) is None
+    assert truth.holds(world, "left of", within, tray) is None
+    assert truth.holds(world, "far from", clear, tray) is None
+
+
 def test_an_unknown_relation_is_a_bug_of_ours() -> None:
     world = flat(thing("cube", "red", 40, 100), thing("ball", "blue", 160, 100))
     with pytest.raises(ValueError, match="unknown relation 'under'"):
@@ -126,11 +138,22 @@ def test_directions_agree_with_the_coordinates() -> None:
             "next to": math.hypot(one.x - other.x, one.y - other.y) > one.radius + other.radius,
             "far from": math.hypot(one.x - other.x, one.y - other.y)
             > one.radius + other.radius + 20,
-            "between": True,
+            "between": " and the " in question.text,
         }
         assert checks[question.answer]
+        if " and the " in question.text and question.answer != "between":
+            third = find(world, question.text.rstrip("?").rsplit(" and the ", 1)[1])
+            assert truth.direction(world, one, third) == question.answer
+            assert truth.between(world, one, other, third) is False
         assert question.rejected != question.answer
         assert f"{one.name} (" in question.rationale and f"{other.name} (" in question.rationale
+
+
+@pytest.mark.parametrize(("words", "answer"), [(" and the ", "between"), ("tray", "inside")])
+def test_no_wording_of_a_relation_gives_its_answer_away(words: str, answer: str) -> None:
+    rows = [Scenes(split="check", kinds=(Kind.RELATION,))[index] for index in range(600)]
+    told = [row.answer == answer for row in rows if words in row.question]
+    assert len(told) >= 60 and 0.3 <= sum(told) / len(told) <= 0.7
 
 
 def test_statements_are_true_as_often_as_false() -> None:

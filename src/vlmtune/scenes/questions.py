@@ -52,6 +52,8 @@ RELATION_TEXTS = (
 )
 PLURAL = {shape: f"{shape}s" for shape in SHAPES}
 BETWEEN_TEXT = "Where is the {a} relative to the {b} and the {c}?"
+BOTH = 0.35
+"""Share of the questions about directions that name two things to be beside of."""
 PROXIMITY_TEXT = "Is the {a} touching, next to or far from the {b}?"
 
 
@@ -82,9 +84,10 @@ def pairs(world: World, random: np.random.Generator) -> list[tuple[Thing, Thing]
 
 def ask_relation(world: World, random: np.random.Generator) -> Question | None:
     """Ask where one thing is, or how close: directions, inside, between, proximity."""
-    order = random.permutation(4)
-    for index in order if random.random() < 0.5 else (3, *order):
-        asked = (_ask_inside, _ask_between, _ask_proximity, _ask_direction)[index](world, random)
+    # A relation first, then things: or left and right would crowd out the others.
+    relations = (*truth.PAIR_RELATIONS, "between")
+    for index in random.permutation(len(relations)):
+        asked = ask_for(world, random, relations[index])
         if asked is not None:
             return asked
     return None
@@ -104,16 +107,34 @@ def ask_for(world: World, random: np.random.Generator, relation: str) -> Questio
     return _ask_direction(world, random, relation)
 
 
-def _ask_direction(
-    world: World, random: np.random.Generator, wanted: str | None = None
-) -> Question | None:
-    for one, other in pairs(world, random):
-        if TRAY in (one.shape, other.shape):
-            continue
-        relation = truth.direction(world, one, other)
-        if relation is not None and wanted in (None, relation):
+def _ask_direction(world: World, random: np.random.Generator, wanted: str) -> Question | None:
+    if random.random() < BOTH:
+        asked = _ask_beside_both(world, random, wanted)
+        if asked is not None:
+            return asked
+    # Trays first, where there are any: a question about one must not mean "inside" by itself.
+    drawn = sorted(
+        pairs(world, random), key=lambda pair: TRAY not in (pair[0].shape, pair[1].shape)
+    )
+    for one, other in drawn:
+        if truth.direction(world, one, other) == wanted:
             text = RELATION_TEXTS[int(random.integers(len(RELATION_TEXTS)))]
-            return _relation(world, text, (one, other), relation, truth.INVERSE[relation])
+            return _relation(world, text, (one, other), wanted, truth.INVERSE[wanted])
+    return None
+
+
+def _ask_beside_both(world: World, random: np.random.Generator, wanted: str) -> Question | None:
+    """Ask where a thing is relative to two others when it lies in one direction from both.
+
+    Without these, "relative to the ball and the cone" would give "between" away.
+    """
+    beside = [pair for pair in pairs(world, random) if truth.direction(world, *pair) == wanted]
+    for one, left in beside:
+        for other, right in beside:
+            if one is not other or left is right:
+                continue
+            if truth.between(world, one, left, right) is False:
+                return _relation(world, BETWEEN_TEXT, (one, left, right), wanted, "between")
     return None
 
 
@@ -124,11 +145,7 @@ def _ask_inside(world: World, random: np.random.Generator) -> Question | None:
     return None
 
 
-def _ask_proximity(
-    world: World, random: np.random.Generator, wanted: str | None = None
-) -> Question | None:
-    if wanted is None:
-        wanted = truth.PROXIMITY[int(random.integers(len(truth.PROXIMITY)))]
+def _ask_proximity(world: World, random: np.random.Generator, wanted: str) -> Question | None:
     for one, other in pairs(world, random):
         if truth.holds(world, wanted, one, other):
             wrong = "far from" if wanted != "far from" else "next to"

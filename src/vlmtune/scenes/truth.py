@@ -10,6 +10,7 @@ never asked, as true or as false. The margins, as shares of the shorter side of 
     next to                      gap 0.03 to 0.08, at one depth; not next to from 0.20
     far from                     gap from 0.30; not far from below 0.15
     inside                       a tray and what stands in it; nothing else is in a tray
+    left, right, above, below    of a tray: as of any thing, if nothing of the one is in the other
     between                      on the line of two things, with room to both
     closer (distance, depth)     1.5 times, 0.45 m
 """
@@ -60,7 +61,9 @@ def holds(world: World, relation: str, one: Thing, other: Thing) -> bool | None:
         return holds(world, INVERSE[relation], other, one)
     if relation not in _JUDGES:
         raise ValueError(f"unknown relation {relation!r}; known: {', '.join(PAIR_RELATIONS)}")
-    return None if TRAY in (one.shape, other.shape) else _JUDGES[relation](world, one, other)
+    if TRAY in (one.shape, other.shape) and not _beside_tray(relation, one, other):
+        return None
+    return _JUDGES[relation](world, one, other)
 
 
 def direction(world: World, one: Thing, other: Thing) -> str | None:
@@ -182,6 +185,12 @@ def _inside(one: Thing, other: Thing) -> bool | None:
     if apart < 0.5 * other.radius and one.radius < other.radius:
         return True
     return False if apart > one.radius + other.radius else None
+
+
+def _beside_tray(relation: str, one: Thing, other: Thing) -> bool:
+    """Say whether a relation to a tray is plain: sideways or upwards, and well outside of it."""
+    thing, tray = (one, other) if other.shape == TRAY else (other, one)
+    return relation in ("left of", "above") and _inside(thing, tray) is False
 
 
 _JUDGES: dict[str, Callable[[World, Thing, Thing], bool | None]] = {

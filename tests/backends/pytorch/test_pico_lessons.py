@@ -107,3 +107,25 @@ def test_the_rate_warms_up_and_ends_at_a_twentieth() -> None:
     assert schedule(0, total=1000, warmup=100) == 0.01
     assert schedule(99, total=1000, warmup=100) == 1.0
     assert abs(schedule(1000, total=1000, warmup=100) - 0.05) < 1e-12
+
+
+def test_decisive_labels_are_the_answer_and_nothing_else(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    batch = Lessons(tokenizer, seed=0, batches=1, size=6, course="few")[0]
+    seen = set()
+    for row in range(6):
+        for number in range(1, int(batch.segments[row].max()) + 1):
+            here = batch.segments[row] == number
+            labels = batch.labels[row][here]
+            whole = tokenizer.decode(labels[labels != IGNORED])
+            # A token may hold an answer's first letter and the bracket before it.
+            decided = tokenizer.decode(labels[batch.decisive[row][here]]).strip("<>/")
+            if "<answer>" in whole:
+                assert whole.endswith(f"<answer>{decided}</answer><|im_end|>")
+            else:
+                # A caption's words are all alike; a direct answer decides as a whole.
+                assert (decided == "") == (" objects: " in whole or " object: " in whole)
+                assert whole in (f"{decided}<|im_end|>", whole if decided == "" else None)
+            seen.add(decided)
+    assert {"yes", "no"} <= seen

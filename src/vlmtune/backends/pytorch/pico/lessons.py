@@ -51,6 +51,8 @@ class Batch:
         positions: M-RoPE positions, int64 [3, B, S].
         segments: 0 prefix, 1.. questions, -1 padding, int64 [B, S].
         labels: Next-token labels, already shifted; IGNORED elsewhere, int64 [B, S].
+        decisive: Whether the label belongs to the answer itself, not to the thinking or the tags
+            around it, nor to a caption, bool [B, S].
         looks: Which looks have their centre in each cell, float32 [B, cells, LOOKS].
         centres: How many centres a cell has, 0..3, int64 [B, cells].
         offsets: Centre within its cell, 0..1, of cells with exactly one; else NaN [B, cells, 3]:
@@ -66,11 +68,31 @@ class Batch:
     positions: Tensor
     segments: Tensor
     labels: Tensor
+    decisive: Tensor
     looks: Tensor
     centres: Tensor
     offsets: Tensor
     own_cell: Tensor
     thing_cell: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One question and its answer, as token ids.
+
+    Attributes:
+        asked: From behind the picture to the assistant's turn.
+        answered: The assistant's turn with its end; as long as `decisive`.
+        decisive: Which of these tokens are the answer itself.
+    """
+
+    asked: list[int]
+    answered: list[int]
+    decisive: list[bool]
+
+
+Row = tuple[list[int], list[Segment]]
+"""Token ids before the picture, and the questions behind it."""
 
 
 class Lessons(torch.utils.data.Dataset[Batch]):
@@ -108,9 +130,7 @@ class Lessons(torch.utils.data.Dataset[Batch]):
         rows = [self._row(world, random) if self.ask else ([], []) for world in worlds]
         return collate(worlds, rows)
 
-    def _row(
-        self, world: World, random: np.random.Generator
-    ) -> tuple[list[int], list[tuple[list[int], list[int]]]]:
+    def _row(self, world: World, random: np.random.Generator) -> Row:
         """Tokenise the prefix and the (question, answer) segments of one picture."""
         style = DIRECT if random.random() < 0.35 else SPATIAL
         kinds = [Kind.RELATION, Kind.YES_NO, Kind.YES_NO, Kind.COUNT, Kind.CHOICE]
@@ -123,13 +143,17 @@ class Lessons(torch.utils.data.Dataset[Batch]):
         before = f"{TURN_START}system\n{SYSTEM[style]}{TURN_END}\n{TURN_START}user\n"
         return self._ids(before), segments
 
-    def _segment(self, question: Question, style: str) -> tuple[list[int], list[int]]:
+    def _segment(self, question: Question, style: str) -> Segment:
         row = Example(id="", question=question.text, kind=question.kind, choices=question.choices)
         if question.kind is Kind.CAPTION:
             style = DIRECT
         target = target_text(style=style, answer=question.answer, rationale=question.rationale)
         asked = f"{question_text(row)}{TURN_END}\n{TURN_START}assistant\n"
-        return self._ids(asked), self._ids(target + TURN_END)
+        told = self.tokenizer(target + TURN_END, return_offsets_mapping=True)
+        begin = target.rindex(question.answer)
+        end = begin if question.kind is Kind.CAPTION else begin + len(question.answer)
+        decisive = [start < end and stop > begin for start, stop in told["offset_mapping"]]
+        return Segment(self._ids(asked), told["input_ids"], decisive)
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text)["input_ids"]
@@ -142,7 +166,7 @@ def _plot(random: np.random.Generator) -> str:
 
 def collate(
     worlds: Sequence[World],
-    rows: Sequence[tuple[list[int], list[tuple[list[int], list[int]]]]],
+    rows: Sequence[Row],
 ) -> Batch:
     """Draw the pictures and pack the rows; all worlds have one size."""
     pictures = np.stack([np.asarray(render(world)) for world in worlds])
@@ -153,11 +177,13 @@ def collate(
     positions = np.zeros((3, len(rows), length), dtype=np.int64)
     segments_BS = np.full((len(rows), length), -1, dtype=np.int64)
     labels = np.full((len(rows), length), IGNORED, dtype=np.int64)
-    for index, (row, place, segment, label) in enumerate(packed):
+    decisive = np.zeros((len(rows), length), dtype=bool)
+    for index, (row, place, segment, label, decides) in enumerate(packed):
         ids[index, : len(row)] = row
         positions[:, index, : len(row)] = place
         segments_BS[index, : len(row)] = segment
         labels[index, : len(row)] = label
+        decisive[index, : len(row)] = decides
     looks, centres, offsets, things = zip(
         *(dense_targets(world, (high, wide)) for world in worlds), strict=True
     )
@@ -171,6 +197,7 @@ def collate(
         positions=torch.from_numpy(positions),
         segments=torch.from_numpy(segments_BS),
         labels=torch.from_numpy(labels),
+        decisive=torch.from_numpy(decisive),
         looks=torch.from_numpy(np.stack(looks)),
         centres=torch.from_numpy(np.stack(centres)),
         offsets=torch.from_numpy(np.stack(offsets)),
@@ -199,16 +226,15 @@ def patches(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.repeat(flat, 2, axis=2).reshape(flat.shape[0], -1))
 
 
-Packed = tuple[list[int], NDArray[np.int64], list[int], list[int]]
+Packed = tuple[list[int], NDArray[np.int64], list[int], list[int], list[bool]]
 
 
-def pack(
-    before: list[int], segments: Sequence[tuple[list[int], list[int]]], cells: tuple[int, int]
-) -> Packed:
+def pack(before: list[int], segments: Sequence[Segment], cells: tuple[int, int]) -> Packed:
     """Put the picture and its questions behind the system message.
 
     Returns:
-        Token ids [S], positions [3, S], segment numbers [S], shifted labels [S].
+        Token ids [S], positions [3, S], segment numbers [S], shifted labels [S], which of the
+        labels decide [S].
     """
     high, wide = cells
     image = [SPECIAL_ID["<|image_pad|>"]] * (high * wide)
@@ -221,13 +247,16 @@ def pack(
     place = np.hstack([place, np.full((3, 1), follow)])
     numbers = [0] * len(ids)
     labels = [IGNORED] * len(ids)
-    for number, (asked, answered) in enumerate(segments, start=1):
-        text = asked + answered
+    decisive = [False] * len(ids)
+    for number, segment in enumerate(segments, start=1):
+        silent = len(segment.asked) - 1
+        text = segment.asked + segment.answered
         ids += text
         place = np.hstack([place, np.tile(np.arange(len(text)) + follow + 1, (3, 1))])
         numbers += [number] * len(text)
-        labels += [IGNORED] * (len(asked) - 1) + answered + [IGNORED]
-    return ids, place, numbers, labels
+        labels += [IGNORED] * silent + segment.answered + [IGNORED]
+        decisive += [False] * silent + segment.decisive + [False]
+    return ids, place, numbers, labels, decisive
 
 
 Dense = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]
