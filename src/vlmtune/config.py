@@ -12,29 +12,39 @@ Unknown keys, wrong types and values out of range are errors, never ignored.
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vlmtune.config_model import LoraConfig, ModelConfig, VlmConfig
+from vlmtune.config_run import (
+    EvaluationConfig,
+    HardwareConfig,
+    RehearsalConfig,
+    SaveConfig,
+    TrackingConfig,
+)
+from vlmtune.config_section import Section
+from vlmtune.config_training import DpoConfig, GrpoConfig, TrainingConfig
 from vlmtune.types import JSON, Stage
 
-
-class Section(BaseModel):
-    """A part of the config: unknown keys are refused, fields are read-only, docstrings are help."""
-
-    # Strict: "8" and true are not numbers. Neither is infinity.
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
-
-
-class ModelConfig(Section):
-    """Which model."""
-
-    name: str = "pico"
-    """Alias (pico, 3b-4bit ... 32b-4bit), local folder or hub id."""
+__all__ = [
+    "DataConfig",
+    "DatasetConfig",
+    "DpoConfig",
+    "EvaluationConfig",
+    "GrpoConfig",
+    "HardwareConfig",
+    "LoraConfig",
+    "ModelConfig",
+    "PromptConfig",
+    "RehearsalConfig",
+    "RewardConfig",
+    "RunConfig",
+    "SaveConfig",
+    "Section",
+    "TrackingConfig",
+    "TrainingConfig",
+    "VlmConfig",
+]
 
 
 class DatasetConfig(Section):
@@ -85,6 +95,8 @@ class DataConfig(Section):
     """Columns of the pictures, likewise; [] shows none."""
     addresses: Literal["fetch", "cached", "refuse"] = "fetch"
     """Pictures given by http(s) address: fetch into the cache, take only cached ones, or refuse."""
+    num_workers: int = Field(default=0, ge=0)
+    """Processes that prepare batches beside the training; 0 prepares them in the training's own."""
     cache_dir: str | None = None
     """Folder of fetched and unpacked pictures and downloads; null is ~/.cache/vlmtune."""
     max_image_pixels: int = Field(default=50_000_000, ge=1)
@@ -98,64 +110,51 @@ class PromptConfig(Section):
     """spatial-v1 asks for <think> and <answer>; direct-v1 asks for the bare answer."""
 
 
-class TrainingConfig(Section):
-    """What every stage shares."""
+class AccuracyConfig(Section):
+    """The reward accuracy."""
 
-    max_length: int | None = Field(default=2048, ge=1)
-    """Longest prompt plus answer in tokens; a longer row is reported, never cut."""
+    scale: Literal["unit", "seed"] = "unit"
+    """unit pays 1, 0.5 for half the words, or 0; seed pays 3, 1.5 or 0."""
 
 
-class GrpoConfig(Section):
-    """Group rollouts."""
+class FormatConfig(Section):
+    """The reward format."""
 
-    num_generations: int = Field(default=8, ge=2)
-    """Completions per prompt (G)."""
-    temperature: float = Field(default=1.0, gt=0)
-    """Logits are divided by it; 0 would make every group flat and is refused."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Nucleus mass; 1 keeps everything."""
-    top_k: int = Field(default=0, ge=0)
-    """Keep the k likeliest tokens; 0 keeps everything."""
-    max_completion_length: int = Field(default=256, ge=1)
-    """Longest completion in tokens."""
-    scale_rewards: Literal["group", "batch", "none"] = "group"
-    """Divide advantages by the group's, the batch's or no standard deviation (sample, ddof 1)."""
+    tags: list[str] | None = None
+    """Tags in their order; null is think, answer, and explain where the gold answer has one."""
+
+
+class ExplanationConfig(Section):
+    """The reward explanation."""
+
+    alpha: float = Field(default=0.5, ge=0, le=1)
+    """Share of CIDEr; the rest is the picture's likeness. 1 needs no CLIP, 0 no references."""
+    scorer: str = "clip"
+    """What compares text and picture: clip, or a .py file with load_scorer(model)."""
+    clip_model: str = "openai/clip-vit-base-patch16"
+    """CLIP to load, once per process: hub id or local folder."""
+    needs_accuracy: bool = True
+    """Pay nothing for explaining a wrong answer, where the row has one to compare."""
 
 
 class RewardConfig(Section):
     """What a completion earns."""
 
     type: str = "combined"
-    """spatial, counting or combined."""
+    """One reward: spatial, counting, combined, accuracy, format, explanation or a .py file."""
+    functions: list[str] = Field(default_factory=list)
+    """Several rewards by name, added up; replaces type. Names of `file` come first."""
+    weights: list[float] | None = None
+    """Weight of each; null gives format its format_weight and the others equal shares."""
+    file: str | None = None
+    """Python file of reward functions f(completions, solution, **kwargs) -> list of float."""
     format_weight: float = Field(default=0.1, ge=0, le=0.2)
     """Share of the reward that <think>...</think><answer>...</answer> earns."""
     close_count: float = Field(default=0.2, ge=0, lt=0.3)
     """Accuracy credit of a single number that is off by one; parts["accuracy"] stays 0."""
-
-
-class RehearsalConfig(Section):
-    """What --debug looks at besides the stage's own settings."""
-
-    temperatures: list[float] = Field(default_factory=lambda: [0.5, 1.5])
-    """Other temperatures at which the share of flat groups is measured; [] measures none."""
-    forecast_generations: list[int] = Field(default_factory=lambda: [2, 4, 8, 16, 32])
-    """Group sizes for which the share of flat groups is forecast."""
-    forecast_prompts: int = Field(default=8, ge=1)
-    """Prompts drawn again at each other temperature."""
-
-
-class HardwareConfig(Section):
-    """What the machine can take."""
-
-    generation_batch_size: int = Field(default=64, ge=1)
-    """Completions decoded side by side; lower it when memory runs out."""
-
-
-class TrackingConfig(Section):
-    """Where metrics go besides the run's own folder."""
-
-    wandb: bool = False
-    """Log to Weights & Biases; a rehearsal never does."""
+    accuracy: AccuracyConfig = AccuracyConfig()
+    format: FormatConfig = FormatConfig()
+    explanation: ExplanationConfig = ExplanationConfig()
 
 
 class RunConfig(Section):
@@ -169,14 +168,21 @@ class RunConfig(Section):
     """Fixes rows, order and sampling."""
     debug: bool = False
     """Rehearse: everything a trainer does, except that no weight moves."""
+    run_name: str | None = Field(default=None, pattern=r"^[^/\\]+$")
+    """What trackers call the run, and its folder in outputs/; null is the stage."""
     output_dir: str | None = None
-    """Folder to write; default outputs/<stage>, with -debug for a rehearsal."""
+    """Folder to write; null is outputs/<run_name>, with -debug for a rehearsal."""
+    resume: str = "never"
+    """never, auto (from the newest checkpoint if there is one), must, or a checkpoint's path."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     prompt: PromptConfig = PromptConfig()
     training: TrainingConfig = TrainingConfig()
+    dpo: DpoConfig = DpoConfig()
     grpo: GrpoConfig = GrpoConfig()
     reward: RewardConfig = RewardConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    save: SaveConfig = SaveConfig()
     rehearsal: RehearsalConfig = RehearsalConfig()
     hardware: HardwareConfig = HardwareConfig()
     tracking: TrackingConfig = TrackingConfig()

@@ -85,6 +85,10 @@ def _sources_or_none(value: JSON) -> JSON:
     return None if value is None else _sources(value)
 
 
+def _names(value: JSON) -> JSON:
+    return value.split() if isinstance(value, str) else value
+
+
 def _wants_wandb(value: JSON) -> JSON:
     names = value if isinstance(value, list) else [value]
     others = [name for name in names if name not in ("wandb", "none", None)]
@@ -126,9 +130,11 @@ ALIASES: Mapping[str, Alias | Refusal] = MappingProxyType(
         "runner.logger.logger_backends": Alias(to="tracking.wandb", convert=_wants_wandb),
         "debug.enabled": Alias(to="debug"),
         "debug.max_samples": Alias(to="data.max_samples"),
-        "dataset.reward_functions_fn": Refusal(
-            why="a reward file is named where rewards are: reward.type: my_rewards.py"
-        ),
+        "dataset.reward_functions_fn": Alias(to="reward.file"),
+        "reward_funcs": Alias(to="reward.functions", convert=_names),
+        "reward_weights": Alias(to="reward.weights"),
+        "grpo.reward_funcs": Alias(to="reward.functions", convert=_names),
+        "grpo.reward_weights": Alias(to="reward.weights"),
         "grpo.max_prompt_length": Refusal(
             why="cutting a prompt would cut its image; training.max_length bounds prompt and answer"
         ),

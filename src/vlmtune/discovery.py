@@ -29,6 +29,7 @@ DOORS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "family": ("vlmtune.models.families", "FAMILY"),
         "benchmark": ("vlmtune.evaluation.benchmarks", "BENCHMARK"),
         "backend": ("vlmtune.backends", "NAME"),
+        "scorer": ("vlmtune.backends.pytorch", "load_scorer"),
     }
 )
 """Kind -> the package to look in, and the name that makes a module one of that kind."""
@@ -64,7 +65,7 @@ def load(kind: str, name: str) -> Any:  # The protocol depends on `kind`; caller
         Exception: Whatever the module itself raises while it is imported, untouched.
     """
     if name.endswith(".py"):
-        return _checked(kind, name, _from_file(kind, Path(name)))
+        return _checked(kind, name, load_file(kind, name))
     plain = name.replace("-", "_").lower()
     if plain in available(kind):
         return importlib.import_module(f"{DOORS[kind][0]}.{plain}")
@@ -73,7 +74,18 @@ def load(kind: str, name: str) -> Any:  # The protocol depends on `kind`; caller
     raise ConfigError(_not_found(kind, name))
 
 
-def _from_file(kind: str, path: Path) -> ModuleType:
+def load_file(kind: str, name: str) -> ModuleType:
+    """Import a user's file, whatever it defines.
+
+    Args:
+        kind: What it is to be, for messages.
+        name: A .py file, relative to the working directory.
+
+    Raises:
+        ConfigError: If there is no such file.
+        Exception: Whatever the file itself raises while it is imported, untouched.
+    """
+    path = Path(name)
     if not path.is_file():
         raise ConfigError(f"{kind} '{path}' not found: no such file; paths start at {Path.cwd()}")
     # The full path in the name keeps two files of one name apart in sys.modules.

@@ -23,6 +23,10 @@ class DataError(VlmtuneError):
     """A dataset, row or image that cannot be read or does not fit the stage."""
 
 
+class RewardError(VlmtuneError):
+    """A reward function that failed, or that returned what no trainer can use."""
+
+
 class MissingDependency(VlmtuneError):
     """A library that the chosen path needs is not installed; the message has the command."""
 
