@@ -135,12 +135,7 @@ ALIASES: Mapping[str, Alias | Refusal] = MappingProxyType(
         "reward_weights": Alias(to="reward.weights"),
         "grpo.reward_funcs": Alias(to="reward.functions", convert=_names),
         "grpo.reward_weights": Alias(to="reward.weights"),
-        "grpo.max_prompt_length": Refusal(
-            why="cutting a prompt would cut its image; training.max_length bounds prompt and answer"
-        ),
-        "training.max_prompt_length": Refusal(
-            why="cutting a prompt would cut its image; training.max_length bounds prompt and answer"
-        ),
+        "grpo.max_prompt_length": Alias(to="training.max_prompt_length"),
     }
 )
 """Another tool's dotted key -> what becomes of it."""
