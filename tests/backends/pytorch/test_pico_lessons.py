@@ -30,7 +30,8 @@ def folder(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPath
 def test_a_packed_segment_has_the_logits_it_has_alone(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    pupil = Pupil(seed=3).eval()
+    pupil, plain = Pupil(seed=3).eval(), new_model(seed=3).eval()
+    plain.load_state_dict(pupil.model.state_dict())
     batch = Lessons(tokenizer, seed=0, batches=1, size=2, course="few")[0]
     with torch.no_grad():
         seen = pupil.see(batch)
@@ -50,13 +51,35 @@ def test_a_packed_segment_has_the_logits_it_has_alone(
             for number in range(1, int(batch.segments[row].max()) + 1):
                 keep = (batch.segments[row] == 0) | (batch.segments[row] == number)
                 ids = batch.ids[row][keep][None]
-                alone = pupil.model(
+                alone = plain(
                     input_ids=ids,
                     mm_token_type_ids=(ids == pupil.model.config.image_token_id).int(),
                     pixel_values=batch.pixels[row * per_picture : (row + 1) * per_picture],
                     image_grid_thw=batch.grid[row][None],
                 ).logits
                 assert torch.allclose(packed[row][keep], alone[0], atol=2e-5)
+
+
+def test_rows_in_groups_have_the_losses_that_they_have_alone(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    pupil = Pupil(seed=3).eval()
+    batch = Lessons(tokenizer, seed=0, batches=1, size=5, course="few")[0]
+    with torch.no_grad():
+        loss, _, _ = pupil.answer_loss(batch, pupil.see(batch), answer_weight=4.0)
+        embedded = pupil.model.get_input_embeddings()(batch.ids)
+        places = batch.ids == pupil.model.config.image_token_id
+        states = pupil.model.model.language_model(
+            inputs_embeds=embedded.masked_scatter(places[..., None], pupil.see(batch)),
+            position_ids=batch.positions,
+            attention_mask=segment_mask(batch.segments, embedded.dtype),
+            use_cache=False,
+        ).last_hidden_state
+        counted = batch.labels != IGNORED
+        chosen = pupil.model.lm_head(states)[counted].log_softmax(-1)
+        told = chosen.gather(1, batch.labels[counted][:, None])[:, 0]
+        weights = torch.where(batch.decisive[counted], 4.0, 1.0)
+    assert torch.allclose(loss, -(weights * told).sum() / weights.sum(), atol=1e-5)
 
 
 def test_only_answers_carry_a_loss_and_each_ends_its_turn(

@@ -28,6 +28,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from vlmtune.backends.pytorch.pico.architecture import TEXT, new_model
 from vlmtune.backends.pytorch.pico.lessons import IGNORED, LOOKS, Batch, Lessons
@@ -36,6 +37,10 @@ from vlmtune.scenes.world import GRID
 COURSES = ("vision", "few", "many")
 MOST_CELLS = 8
 """Cells along the longer side of the largest picture of the lessons."""
+GROUPS = 3
+"""Rows of a batch go through the language model in this many groups of like lengths."""
+CHUNK = 128
+"""Queries that attend at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +98,12 @@ class Places(nn.Module):
         self.own = nn.Linear(TEXT["hidden_size"], 2 * MOST_CELLS)
         self.thing = nn.Linear(TEXT["hidden_size"], 2 * GRID)
 
-    def forward(self, states: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of places; `states` are the image tokens' [B * cells, hidden]."""
+    def forward(self, states: Tensor, own_cell: Tensor, thing_cell: Tensor) -> Tensor:
+        """Cross-entropy of places, as Batch has them, of image tokens [B * cells, hidden]."""
         own = self.own(states).unflatten(-1, (2, MOST_CELLS))
-        loss = F.cross_entropy(own.flatten(0, 1), batch.own_cell.flatten())
+        loss = F.cross_entropy(own.flatten(0, 1), own_cell.flatten())
         thing = self.thing(states).unflatten(-1, (2, GRID)).flatten(0, 1)
-        return loss + F.cross_entropy(thing, batch.thing_cell.flatten(), ignore_index=IGNORED)
+        return loss + F.cross_entropy(thing, thing_cell.flatten(), ignore_index=IGNORED)
 
 
 class Pupil(nn.Module):
@@ -108,6 +113,8 @@ class Pupil(nn.Module):
         """Start from random weights."""
         super().__init__()
         self.model: Qwen2_5_VLForConditionalGeneration = new_model(seed=seed)
+        ALL_ATTENTION_FUNCTIONS.register("in_chunks", attend_in_chunks)
+        self.model.model.language_model.config._attn_implementation = "in_chunks"
         self.probe = Probe()
         self.places = Places()
 
@@ -123,23 +130,76 @@ class Pupil(nn.Module):
         embedded = self.model.get_input_embeddings()(batch.ids)
         places = batch.ids == self.model.config.image_token_id
         embedded = embedded.masked_scatter(places[..., None], seen.to(embedded.dtype))
-        told = self.model.model.language_model(
-            inputs_embeds=embedded,
-            position_ids=batch.positions,
-            attention_mask=segment_mask(batch.segments, embedded.dtype),
-            use_cache=False,
-            output_hidden_states=True,
+        lengths = (batch.segments >= 0).sum(dim=1)
+        order = lengths.argsort()
+        states, placed, labels, decisive = [], [], [], []
+        for rows in order.chunk(GROUPS):
+            here = (rows, slice(int(lengths[rows].max())))
+            told = self.model.model.language_model(
+                inputs_embeds=embedded[here],
+                position_ids=batch.positions[:, rows, here[1]],
+                attention_mask=segment_mask(batch.segments[here], embedded.dtype),
+                use_cache=False,
+                output_hidden_states=True,
+            )
+            counted = batch.labels[here] != IGNORED
+            states.append(told.last_hidden_state[counted])
+            placed.append(told.hidden_states[Places.LAYER][places[here]])
+            labels.append(batch.labels[here][counted])
+            decisive.append(batch.decisive[here][counted])
+        logits = self.model.lm_head(torch.cat(states)).float()
+        return (
+            *_answer_loss(logits, torch.cat(labels), torch.cat(decisive), weight=answer_weight),
+            self.places(torch.cat(placed), batch.own_cell[order], batch.thing_cell[order]),
         )
-        counted = batch.labels != IGNORED
-        logits = self.model.lm_head(told.last_hidden_state[counted]).float()
-        labels = batch.labels[counted]
-        decisive = batch.decisive[counted]
-        right = (logits.argmax(-1) == labels)[decisive].float().mean()
-        weights = 1 + (answer_weight - 1) * decisive.float()
-        told_wrong = F.cross_entropy(logits, labels, reduction="none")
-        loss = (weights * told_wrong).sum() / weights.sum()
-        placed = self.places(told.hidden_states[Places.LAYER][places], batch)
-        return loss, right, placed
+
+
+def _answer_loss(
+    logits: Tensor, labels: Tensor, decisive: Tensor, *, weight: float
+) -> tuple[Tensor, Tensor]:
+    right = (logits.argmax(-1) == labels)[decisive].float().mean()
+    weights = 1 + (weight - 1) * decisive.float()
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    return (weights * losses).sum() / weights.sum(), right
+
+
+def attend_in_chunks(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    *,
+    scaling: float,
+    **_: object,
+) -> tuple[Tensor, None]:
+    """Attend with a causal mask, a chunk of queries at a time, each to the keys before its end.
+
+    PyTorch's kernel for masks computes what the mask then hides; a third of that is saved.
+
+    Args:
+        module: The attention layer; knows how many query heads share a key.
+        query: [B, heads, S, D].
+        key: [B, key heads, S, D].
+        value: [B, key heads, S, D].
+        attention_mask: Additive [B, 1, S, S]; nothing later than a query may be open to it.
+        scaling: Of the dot products.
+
+    Returns:
+        [B, S, heads, D], and no weights.
+    """
+    shared = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
+    chunks = []
+    for start in range(0, query.shape[2], CHUNK):
+        end = min(start + CHUNK, query.shape[2])
+        mask = attention_mask[:, :, start:end, :end]
+        chunks.append(
+            F.scaled_dot_product_attention(
+                query[:, :, start:end], key[:, :, :end], value[:, :, :end], mask, scale=scaling
+            )
+        )
+    return torch.cat(chunks, dim=2).transpose(1, 2).contiguous(), None
 
 
 def segment_mask(segments_BS: Tensor, dtype: torch.dtype) -> Tensor:
