@@ -39,11 +39,12 @@ class Paired:
         return (self.only_b - self.only_a) / self.n
 
 
-def wilson(correct: int, n: int, *, z: float = Z_95) -> tuple[float, float]:
+def wilson(correct: float, n: int, *, z: float = Z_95) -> tuple[float, float]:
     """Bound a share by Wilson's score interval.
 
     Args:
-        correct: Successes, 0 <= correct <= n.
+        correct: Successes, 0 <= correct <= n; a sum of values in [0, 1] has bounds that are too
+            wide at worst, since such values vary no more than successes do.
         n: Trials, >= 1.
         z: Quantile of the normal distribution; the default gives 95 %.
 
