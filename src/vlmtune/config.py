@@ -162,7 +162,7 @@ class RunConfig(Section):
 
     stage: Stage = Field(strict=False)
     """sft, dpo or grpo."""
-    backend: Literal["auto", "mlx", "scripted"] = "auto"
+    backend: Literal["auto", "mlx", "pytorch", "scripted"] = "auto"
     """auto takes the first that runs here and says why not the others."""
     seed: int = Field(default=0, ge=0)
     """Fixes rows, order and sampling."""

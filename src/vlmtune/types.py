@@ -201,6 +201,36 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """A worded row to learn from.
+
+    Attributes:
+        prompt: What is asked.
+        answer: What to say, written in the prompt's style.
+        rejected: What not to say, for preference pairs; None elsewhere.
+    """
+
+    prompt: Prompt
+    answer: str
+    rejected: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainResult:
+    """What a finished training came to.
+
+    Attributes:
+        steps: Optimizer updates made, those before a resume included.
+        metrics: The last value of each metric, means over the run where that says more.
+        model: Folder of the finished model or adapter.
+    """
+
+    steps: int
+    metrics: Mapping[str, float]
+    model: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """The answer that was read out of a completion; value None means unreadable."""
 
@@ -332,9 +362,16 @@ class ModelFamily:
         aliases: Backend name -> alias -> published weights.
         never_sampled: Tokens that stand for pixels; a completion that held one could not be read
             back by the model.
+        language_module: Where the language model sits in the network that transformers builds.
+        vision_module: Where the vision tower sits there.
+        projector_module: Where the layers sit that turn its features into tokens; may be inside
+            `vision_module`.
     """
 
     name: str
     model_type: str
     aliases: Mapping[str, Mapping[str, ModelAlias]]
     never_sampled: tuple[str, ...]
+    language_module: str = "model.language_model"
+    vision_module: str = "model.visual"
+    projector_module: str = "model.visual.merger"

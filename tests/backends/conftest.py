@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from vlmtune.backends import mlx, scripted
+from vlmtune.backends import mlx, pytorch, scripted
 from vlmtune.backends.mlx.blas import prefer_openblas
 from vlmtune.language.prompts import build
 from vlmtune.protocols import Generator
@@ -72,8 +72,13 @@ def tiny(tiny_model_folder: Path) -> Generator:
     return mlx.load_generator(str(tiny_model_folder))
 
 
-@pytest.fixture(scope="session", params=["scripted", "mlx"])
+@pytest.fixture(scope="session")
+def tiny_torch(tiny_model_folder: Path) -> Generator:
+    return pytorch.load_generator(str(tiny_model_folder))
+
+
+@pytest.fixture(scope="session", params=["scripted", "mlx", "pytorch"])
 def generator(request: pytest.FixtureRequest) -> Generator:
     if request.param == "scripted":
         return scripted.load_generator("any")
-    return request.getfixturevalue("tiny")
+    return request.getfixturevalue("tiny" if request.param == "mlx" else "tiny_torch")

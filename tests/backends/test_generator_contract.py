@@ -1,4 +1,4 @@
-"""What every backend's Generator promises; the scripted one and MLX pass the same tests."""
+"""What every backend's Generator promises; scripted, MLX and PyTorch pass the same tests."""
 
 import math
 

@@ -2,7 +2,8 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from vlmtune.backends.mlx.sampling import make_drawer, noise
+from vlmtune.backends.mlx.sampling import make_drawer
+from vlmtune.backends.noise import noise
 from vlmtune.types import Sampling
 
 

@@ -1,7 +1,7 @@
 """Which backend runs here, and why not the others.
 
-    select("auto")      mlx, if it is installed; an error with the install command otherwise
-    select("mlx")       mlx, or that error
+    select("auto")      mlx on a Mac, pytorch on a CUDA machine, else the first that is installed
+    select("pytorch")   pytorch, or an error with the install command
     select("scripted")  no model at all, and only when asked for by name
 
 A backend says in `check` what it misses; importing it costs nothing before that.
@@ -9,6 +9,7 @@ A backend says in `check` what it misses; importing it costs nothing before that
 
 import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from vlmtune.errors import ConfigError, MissingDependency
@@ -16,9 +17,11 @@ from vlmtune.protocols import Backend
 from vlmtune.types import Problem
 
 AUTO = "auto"
-CANDIDATES = ("mlx",)
+CANDIDATES = ("mlx", "pytorch")
 """What `auto` tries, in this order. A backend without a model never stands in for one."""
 NAMES = (AUTO, *CANDIDATES, "scripted")
+NVIDIA = Path("/proc/driver/nvidia/version")
+"""There when Linux drives an NVIDIA GPU; asking PyTorch instead would load it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def select(name: str) -> Selection:
     """Choose a backend.
 
     Args:
-        name: "auto", "mlx" or "scripted".
+        name: "auto", "mlx", "pytorch" or "scripted".
 
     Raises:
         ConfigError: If there is no such backend.
@@ -55,7 +58,7 @@ def select(name: str) -> Selection:
             raise MissingDependency(f"backend {name} cannot run here: {_told(problems)}")
         return Selection(backend, f"{name}, as asked")
     rejected: list[Problem] = []
-    for candidate in CANDIDATES:
+    for candidate in order():
         backend = _load(candidate)
         problems = backend.check()
         if not problems:
@@ -65,6 +68,11 @@ def select(name: str) -> Selection:
         f"no backend can run a model here: {_told(rejected)}; "
         "--backend scripted rehearses without any model"
     )
+
+
+def order() -> tuple[str, ...]:
+    """Say in which order `auto` tries backends here: with an NVIDIA GPU, PyTorch comes first."""
+    return CANDIDATES[::-1] if NVIDIA.exists() else CANDIDATES
 
 
 def _load(name: str) -> Backend:

@@ -89,6 +89,7 @@ def resolve(name: str, *, backend: str = "mlx") -> Resolved:
             ram_gib=known[name].ram_gib,
             family=family,
         )
+    _refuse_foreign_alias(name, backend=backend)
     folder = Path(name).expanduser() if name.startswith("~/") else Path(name)
     if name and folder.is_dir():
         return _local(name, folder)
@@ -99,6 +100,19 @@ def resolve(name: str, *, backend: str = "mlx") -> Resolved:
     if HUB_ID.fullmatch(name):
         return Resolved(name=name, location=name, is_local=False, ram_gib=None, family=None)
     raise ConfigError(_unknown(name, [PICO, *known]))
+
+
+def _refuse_foreign_alias(name: str, *, backend: str) -> None:
+    """Say which weights to take when an alias belongs to another backend."""
+    others = {other for family in families().values() for other in family.aliases}
+    for other in sorted(others - {backend}):
+        if name in aliases(other) and not Path(name).is_dir():
+            size = name.partition("-")[0]
+            same = size if size in aliases(backend) else next(iter(aliases(backend)), PICO)
+            raise ConfigError(
+                f"model '{name}' is an alias of backend {other}, and this is {backend}; "
+                f"take '{same}', or --backend {other}"
+            )
 
 
 def _local(name: str, folder: Path) -> Resolved:

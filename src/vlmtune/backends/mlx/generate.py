@@ -6,7 +6,6 @@ that wait take its place, so a long answer does not hold up the rest.
 
 # P prompts, G completions per prompt, B rows in the batch
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -16,9 +15,11 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
+from vlmtune.backends.distinct import distinct_prompts
 from vlmtune.backends.mlx.cache import Prefix, RowCache
 from vlmtune.backends.mlx.model import LoadedModel
-from vlmtune.backends.mlx.sampling import Drawer, make_drawer, noise
+from vlmtune.backends.mlx.sampling import Drawer, make_drawer
+from vlmtune.backends.noise import noise
 from vlmtune.types import Completion, Encoded, Finish, ModelInfo, Prompt, Sampling
 
 Progress = Callable[[int], None]
@@ -105,7 +106,7 @@ class MLXGenerator:
         """
         ids = [self._loaded.reader.target_ids(target) for target in targets]
         scores: list[tuple[float, ...]] = [()] * len(ids)
-        for prompt, places in _distinct(prompts):
+        for prompt, places in distinct_prompts(prompts):
             prefix = self._loaded.prefill(self._loaded.reader.read(prompt))
             for start in range(0, len(places), self.batch_rows):
                 part = places[start : start + self.batch_rows]
@@ -239,24 +240,8 @@ def _row(prompt: Prompt, sample: int, sampling: Sampling) -> _Row:
     return _Row(uniform_T)
 
 
-def _distinct(prompts: Sequence[Prompt]) -> list[tuple[Prompt, list[int]]]:
-    """Group equal prompts: same messages, same images; keeps the order of first appearance."""
-    found: dict[str, list[tuple[Prompt, list[int]]]] = {}
-    ordered: list[tuple[Prompt, list[int]]] = []
-    for place, prompt in enumerate(prompts):
-        key = json.dumps(prompt.messages, sort_keys=True, default=str)
-        same = [entry for entry in found.get(key, []) if entry[0].images == prompt.images]
-        if same:
-            same[0][1].append(place)
-        else:
-            entry = (prompt, [place])
-            found.setdefault(key, []).append(entry)
-            ordered.append(entry)
-    return ordered
-
-
 def _grouped(prompts: Sequence[Prompt], rows: list[list[_Row]]) -> deque[_Group]:
     return deque(
         _Group(prompt, deque(row for place in places for row in rows[place]))
-        for prompt, places in _distinct(prompts)
+        for prompt, places in distinct_prompts(prompts)
     )

@@ -1,9 +1,9 @@
 """Drawing tokens so that a completion depends on its own seed and nothing else.
 
-Every completion has its own stream of uniform numbers, computed from (seed, example, sample index).
-A token is the first whose cumulative probability exceeds the step's number. So neither the batch a
-row sits in nor the order of prompts changes what is drawn; only a probability that another batch
-shape rounds differently, right at the drawn number, could.
+Every completion has its own stream of uniform numbers (`backends.noise`). A token is the first
+whose cumulative probability exceeds the step's number. So neither the batch a row sits in nor the
+order of prompts changes what is drawn; only a probability that another batch shape rounds
+differently, right at the drawn number, could.
 
 Log-probabilities are those of the raw distribution, `softmax(logits / temperature)`, although the
 tokens that stand for pixels are removed before drawing: a trainer's forward pass does not remove
@@ -12,34 +12,12 @@ them, so only the raw value makes the ratio of a policy to itself exactly 1. `sc
 
 # B rows, V vocabulary
 
-import hashlib
 from dataclasses import dataclass
 
 import mlx.core as mx
 import numpy as np
-import numpy.typing as npt
 
 from vlmtune.types import Sampling
-
-_BITS = 23  # one less than float32 holds, so that u * total < total after rounding
-
-
-def noise(*, seed: int, example_id: str, sample: int, count: int) -> npt.NDArray[np.float32]:
-    """Compute one completion's uniform numbers.
-
-    Args:
-        seed: The run's seed.
-        example_id: Which prompt.
-        sample: Which of the prompt's completions.
-        count: How many; a longer request begins with the shorter one.
-
-    Returns:
-        float32 [count] in [0, 1).
-    """
-    name = f"{seed}\0{example_id}\0{sample}".encode()
-    key = int.from_bytes(hashlib.sha256(name).digest()[:16], "little")
-    bits = np.random.Philox(key=key).random_raw(count) >> np.uint64(64 - _BITS)
-    return (bits.astype(np.float64) * 2.0**-_BITS).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

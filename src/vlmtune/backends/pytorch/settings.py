@@ -1,0 +1,430 @@
+"""From the config to what TRL, transformers and peft take; or a refusal, before anything loads.
+
+    check(config)                                       raises for what cannot be honoured here
+    loading(config), tuning(config), rates(config)      for model.py and tuning.py
+    arguments(config, folder=folder)                    what every TRL config shares
+
+Every argument whose default has a meaning is passed, so that a library's new default changes
+nothing here. `backends/pytorch/honoured.py` says for each setting who honours it.
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+from vlmtune.backends.pytorch.choices import PARTS, Loading, Part, Rates, Tuning
+from vlmtune.config import RunConfig
+from vlmtune.errors import ConfigError, MissingDependency
+from vlmtune.types import Stage
+
+
+def check(config: RunConfig) -> None:
+    """Refuse what this backend cannot honour; no model is loaded and PyTorch is not imported.
+
+    Raises:
+        ConfigError: One line about the first setting that cannot be honoured, or contradicts
+            another.
+        MissingDependency: If a setting needs a library that is not installed.
+    """
+    _check_model(config)
+    _check_parts(config)
+    _check_dpo(config)
+    _check_machine(config)
+    accumulation(config)
+    if config.save.push_to_hub and config.save.hub_model_id is None:
+        raise ConfigError(
+            "save.push_to_hub needs a place: save.hub_model_id: owner/name, or leave both out"
+        )
+    if config.save.hub_model_id is not None and not config.save.push_to_hub:
+        raise ConfigError(
+            "save.hub_model_id is set and save.push_to_hub is not; set it, or leave both out"
+        )
+
+
+def _check_model(config: RunConfig) -> None:
+    model = config.model
+    if model.name == "initialize":
+        raise ConfigError(
+            "model.name: initialize builds a nanoVLM, which transformers and TRL cannot load; "
+            "name a checkpoint of a supported family"
+        )
+    for key in ("load_backbone", "vlm_config"):
+        if key in model.model_fields_set:
+            raise ConfigError(
+                f"model.{key} describes a new nanoVLM, and {model.name} has an architecture of its "
+                "own; leave it out"
+            )
+    if model.quantization != "none" and model.tuning == "full":
+        raise ConfigError(
+            f"model.quantization: {model.quantization} freezes the weights, so model.tuning: full "
+            "would train none; use lora or dora, or quantization: none"
+        )
+    _check_start(config)
+    if model.tuning == "full":
+        _refuse_idle_lora(config)
+        if model.dtype == "fp16":
+            raise ConfigError(
+                "model.dtype: fp16 cannot be trained itself, its steps round away; use bf16 or "
+                "fp32, or model.tuning: lora"
+            )
+    least, most = model.min_pixels, model.max_pixels
+    if least is not None and most is not None and least > most:
+        raise ConfigError(
+            f"model.min_pixels {least} is more than model.max_pixels {most}; swap them"
+        )
+    needed = {"flash_attention_2": "flash_attn"}.get(model.attention)
+    if needed and importlib.util.find_spec(needed) is None:
+        raise MissingDependency(
+            f"model.attention: {model.attention} needs the package {needed}, which is not "
+            "installed; use sdpa"
+        )
+    if model.quantization != "none" and importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingDependency(
+            f"model.quantization: {model.quantization} needs bitsandbytes; install vlmtune[cuda], "
+            "or set it to none"
+        )
+
+
+def _check_start(config: RunConfig) -> None:
+    model = config.model
+    if model.start_adapter == "stack":
+        raise ConfigError(
+            "model.start_adapter: stack is not supported on pytorch: plain peft could not load the "
+            "pair back; use continue, or merge"
+        )
+    if model.start_adapter != "continue" and model.start_from is None:
+        raise ConfigError(
+            f"model.start_adapter: {model.start_adapter} needs model.start_from, the run whose "
+            "adapter is meant"
+        )
+    if model.start_adapter == "merge" and model.quantization != "none":
+        raise ConfigError(
+            "model.start_adapter: merge needs weights in full precision; set model.quantization: "
+            "none, or start_adapter: continue"
+        )
+
+
+def _refuse_idle_lora(config: RunConfig) -> None:
+    given = sorted(config.model.lora.model_fields_set)
+    if given:
+        raise ConfigError(
+            f"model.lora.{given[0]} is set and model.tuning: full has no adapter; leave model.lora "
+            "out, or set tuning to lora"
+        )
+    if config.training.lr_lora is not None:
+        raise ConfigError(
+            "training.lr_lora is set and model.tuning: full has no adapter; leave it out, or use "
+            "training.learning_rate"
+        )
+
+
+def _check_parts(config: RunConfig) -> None:
+    training = config.training
+    rates_by_part = {
+        "vision": ("lr_vision_backbone", training.lr_vision_backbone),
+        "projector": ("lr_mp", training.lr_mp),
+        "language": ("lr_language_backbone", training.lr_language_backbone),
+    }
+    parts = trained_parts(config)
+    for part in PARTS:
+        key, rate = rates_by_part[part]
+        if rate is not None and part not in parts:
+            raise ConfigError(
+                f"training.{key} is set and model.freeze_{part} is true, so nothing takes that "
+                "rate; drop one of the two"
+            )
+    if not parts:
+        raise ConfigError(
+            "vision, projector and language are all frozen, so nothing would train; set one of "
+            "model.freeze_vision, model.freeze_projector, model.freeze_language to false"
+        )
+    if config.model.tuning != "full" and parts == {"projector"}:
+        raise ConfigError(
+            f"model.tuning: {config.model.tuning} has no place when vision and language are "
+            "frozen; unfreeze one, or train the projector alone with tuning: full"
+        )
+
+
+def _check_dpo(config: RunConfig) -> None:
+    dpo = config.dpo
+    if dpo.label_smoothing and dpo.loss_type not in ("sigmoid", "robust"):
+        raise ConfigError(
+            f"dpo.label_smoothing {dpo.label_smoothing} has no meaning in dpo.loss_type: "
+            f"{dpo.loss_type}; use sigmoid (cDPO) or robust, or set it to 0"
+        )
+
+
+def _check_machine(config: RunConfig) -> None:
+    hardware = config.hardware
+    world = world_size()
+    for key, wanted in (("processes", hardware.processes), ("nodes", hardware.nodes)):
+        if wanted > 1 and world == 1:
+            raise ConfigError(
+                f"hardware.{key} is {wanted} and this is a single process; start it with "
+                f"torchrun --nproc_per_node {hardware.processes} --nnodes {hardware.nodes} "
+                f"scripts/train_{config.stage.value}.py ..."
+            )
+    if world > 1 and world != hardware.processes * hardware.nodes:
+        raise ConfigError(
+            f"{world} processes were started, and hardware.processes times hardware.nodes is "
+            f"{hardware.processes * hardware.nodes}; make them agree"
+        )
+    if hardware.fsdp != "no" or hardware.deepspeed is not None:
+        key = "fsdp" if hardware.fsdp != "no" else "deepspeed"
+        raise ConfigError(
+            f"hardware.{key} is not supported in this version; leave it out, one GPU trains with "
+            "model.quantization: 4bit and training.gradient_checkpointing: true"
+        )
+    if config.training.precision == "fp16" and hardware.device in ("cpu", "mps"):
+        raise ConfigError(
+            f"training.precision: fp16 trains on CUDA only, and hardware.device is "
+            f"{hardware.device}; use fp32"
+        )
+    if config.tracking.wandb and importlib.util.find_spec("wandb") is None:
+        raise MissingDependency("tracking.wandb needs the package wandb: pip install wandb")
+    if config.tracking.trackio and importlib.util.find_spec("trackio") is None:
+        raise MissingDependency("tracking.trackio needs the package trackio: pip install trackio")
+    if config.tracking.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise MissingDependency(
+            "tracking.tensorboard needs the package tensorboard: pip install tensorboard"
+        )
+
+
+def notes(config: RunConfig) -> list[str]:
+    """Say which settings have no effect in this run, and why; none is ignored in silence."""
+    found = []
+    if config.hardware.use_vllm and config.stage is not Stage.GRPO:
+        found.append(f"hardware.use_vllm has no effect: {config.stage.value} draws no completions")
+    return found
+
+
+def world_size() -> int:
+    """Count the processes that train together, as torchrun and accelerate announce them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def accumulation(config: RunConfig) -> int:
+    """Count the batches that make one update, from `global_batch_size` where it is set.
+
+    Raises:
+        ConfigError: If the global batch cannot be divided, or both are set and disagree.
+    """
+    training = config.training
+    if training.global_batch_size is None:
+        return training.gradient_accumulation_steps
+    at_once = training.batch_size * world_size()
+    batches, rest = divmod(training.global_batch_size, at_once)
+    if rest or not batches:
+        raise ConfigError(
+            f"training.global_batch_size {training.global_batch_size} is no multiple of batch_size "
+            f"{training.batch_size} times {world_size()} processes; change one of them"
+        )
+    stated = "gradient_accumulation_steps" in training.model_fields_set
+    if stated and training.gradient_accumulation_steps != batches:
+        raise ConfigError(
+            f"training.global_batch_size {training.global_batch_size} takes {batches} batches, and "
+            f"gradient_accumulation_steps says {training.gradient_accumulation_steps}; drop one"
+        )
+    return batches
+
+
+def loading(config: RunConfig) -> Loading:
+    """How to load the model."""
+    model = config.model
+    return Loading(
+        device=config.hardware.device,
+        dtype=model.dtype,
+        attention=model.attention,
+        quantization=model.quantization,
+        min_pixels=model.min_pixels,
+        max_pixels=model.max_pixels,
+    )
+
+
+def trained_parts(config: RunConfig) -> frozenset[Part]:
+    """Which parts train: what is not frozen; beside adapters only what is asked for."""
+    model, training = config.model, config.training
+    asked: dict[Part, tuple[bool | None, float | None]] = {
+        "vision": (model.freeze_vision, training.lr_vision_backbone),
+        "projector": (model.freeze_projector, training.lr_mp),
+    }
+    parts = set[Part]() if model.freeze_language else {"language"}
+    for part, (frozen, rate) in asked.items():
+        left_alone = model.tuning != "full" and rate is None if frozen is None else frozen
+        if not left_alone:
+            parts.add(part)
+    return frozenset(parts)
+
+
+def tuning(config: RunConfig) -> Tuning:
+    """What to train."""
+    lora = config.model.lora
+    return Tuning(
+        method=config.model.tuning,
+        rank=lora.rank,
+        alpha=lora.alpha,
+        dropout=lora.dropout,
+        targets=None if lora.target_modules is None else tuple(lora.target_modules),
+        parts=trained_parts(config),
+    )
+
+
+def rates(config: RunConfig) -> Rates:
+    """At which peak rates."""
+    training = config.training
+    return Rates(
+        default=training.learning_rate,
+        vision=training.lr_vision_backbone,
+        projector=training.lr_mp,
+        language=training.lr_language_backbone,
+        adapter=training.lr_lora,
+    )
+
+
+def arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]:
+    """Write what all TRL configs share.
+
+    Args:
+        config: A checked config.
+        folder: Where the trainer keeps what it is writing.
+        device: "cuda", "cpu" or "mps", as the model was loaded.
+
+    Returns:
+        Keyword arguments of SFTConfig, DPOConfig and GRPOConfig.
+    """
+    training, evaluation, tracking = config.training, config.evaluation, config.tracking
+    return {
+        "output_dir": str(folder),
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "full_determinism": False,
+        "use_cpu": device == "cpu",
+        "num_train_epochs": training.epochs,
+        "max_steps": -1 if training.max_steps is None else training.max_steps,
+        "per_device_train_batch_size": training.batch_size,
+        "gradient_accumulation_steps": accumulation(config),
+        "learning_rate": training.learning_rate,
+        "optim": "adamw_torch",
+        "adam_beta1": training.adam_beta1,
+        "adam_beta2": training.adam_beta2,
+        "adam_epsilon": training.adam_epsilon,
+        "weight_decay": training.weight_decay,
+        "max_grad_norm": training.max_grad_norm,
+        "label_smoothing_factor": 0.0,
+        "average_tokens_across_devices": True,
+        **_precision(config, device),
+        "gradient_checkpointing": training.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "torch_compile": False,
+        "use_liger_kernel": False,
+        "logging_strategy": "steps",
+        "logging_steps": tracking.log_steps,
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,
+        "report_to": trackers(config),
+        "run_name": config.run_name or config.stage.value,
+        "project": tracking.project,
+        "disable_tqdm": True,
+        "log_level": "warning",
+        "eval_strategy": evaluation.strategy,
+        "eval_steps": evaluation.steps if evaluation.strategy == "steps" else None,
+        "per_device_eval_batch_size": evaluation.batch_size,
+        "prediction_loss_only": True,
+        "save_strategy": "steps",
+        "save_steps": config.save.steps,
+        "save_only_model": False,
+        "save_total_limit": None,
+        "load_best_model_at_end": False,
+        "push_to_hub": False,
+        "dataloader_num_workers": config.data.num_workers,
+        "dataloader_drop_last": False,
+        "dataloader_pin_memory": device == "cuda",
+        "remove_unused_columns": False,
+    }
+
+
+def _precision(config: RunConfig, device: str) -> dict[str, bool]:
+    """Choose the number format of the computation; the device decides for auto."""
+    wanted = config.training.precision
+    if wanted == "auto":
+        from vlmtune.backends.pytorch.devices import choose_dtype
+
+        name = str(choose_dtype("auto", device=device)).rpartition(".")[2]
+        wanted = "bf16" if name == "bfloat16" else "fp32"
+    return {"bf16": wanted == "bf16", "fp16": wanted == "fp16"}
+
+
+def trackers(config: RunConfig) -> list[str]:
+    """Name the trackers that transformers reports to; a rehearsal reports to none."""
+    if config.debug:
+        return []
+    names = ("wandb", "tensorboard", "trackio")
+    return [name for name in names if getattr(config.tracking, name)]
+
+
+def environment(config: RunConfig, *, folder: Path) -> dict[str, str]:
+    """Write the environment variables that libraries read before or while they train.
+
+    Args:
+        config: A checked config.
+        folder: The run's folder.
+    """
+    found = {"TOKENIZERS_PARALLELISM": "false", "TENSORBOARD_LOGGING_DIR": str(folder / "logs")}
+    if config.hardware.gpus is not None:
+        found["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.hardware.gpus))
+    if config.hardware.ds_skip_cuda_check:
+        found["DS_SKIP_CUDA_CHECK"] = "1"
+    if config.tracking.wandb:
+        found["WANDB_MODE"] = config.tracking.wandb_mode
+        found["WANDB_PROJECT"] = config.tracking.project
+        if config.tracking.entity:
+            found["WANDB_ENTITY"] = config.tracking.entity
+    return found
+
+
+def sft_arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]:
+    """Write the keyword arguments of SFTConfig."""
+    return arguments(config, folder=folder, device=device) | {
+        "loss_type": "nll",
+        "packing": False,
+        "padding_free": False,
+        "completion_only_loss": True,
+        "assistant_only_loss": False,
+        "max_length": None,  # our own policy has dealt with long rows; nothing is cut
+        "shuffle_dataset": False,
+        "activation_offloading": False,
+    }
+
+
+def dpo_arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]:
+    """Write the keyword arguments of DPOConfig.
+
+    TRL leaves label_smoothing out of its sigmoid loss. Conservative DPO is a sum of two losses that
+    it does have, with e the smoothing and z the margin:
+
+        cdpo = -(1 - e) log s(z) - e log s(-z)   =   2 (1 - e) sigmoid - (1 - 2 e) robust
+
+    Source: Mitchell 2023, A note on DPO with noisy preferences, equation 3 (cDPO); Chowdhury et
+        al. 2024, arXiv:2403.00409, equation 11 (robust).
+    """
+    dpo, smoothing = config.dpo, config.dpo.label_smoothing
+    losses: list[str] = [dpo.loss_type]
+    weights = [1.0]
+    if dpo.loss_type == "sigmoid" and smoothing:
+        losses, weights = ["sigmoid", "robust"], [2 * (1 - smoothing), 2 * smoothing - 1]
+    return arguments(config, folder=folder, device=device) | {
+        "beta": dpo.beta,
+        "loss_type": losses,
+        "loss_weights": weights,
+        "label_smoothing": smoothing,
+        "f_divergence_type": "reverse_kl",
+        "use_weighting": False,
+        "ld_alpha": None,
+        "disable_dropout": True,
+        "max_length": None,
+        "precompute_ref_log_probs": False,
+        "sync_ref_model": False,
+        "padding_free": False,
+        "activation_offloading": False,
+    }

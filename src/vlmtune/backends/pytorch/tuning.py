@@ -1,0 +1,244 @@
+r"""Which weights move: adapters or the weights themselves, in which parts, at which rates.
+
+    loaded = adapt(load(resolved, loading), Tuning(method="lora", rank=16), seed=0)
+    groups = weight_groups(loaded, Rates(default=1e-4, projector=1e-3), weight_decay=0.01)
+
+Three parts: vision encoder, projector, language model. An adapter's targets are a regular
+expression over full names, because the short names (q_proj ... down_proj) stand for layers of the
+vision tower too: `model\.language_model\..*\.(q_proj|v_proj)`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlmtune.backends.pytorch.choices import PARTS, Part, Rates, Tuning
+from vlmtune.backends.pytorch.model import LoadedModel
+from vlmtune.errors import CheckpointError, ConfigError
+from vlmtune.types import ModelFamily
+
+ADAPTER = "default"
+"""peft's name of the adapter that trains."""
+
+
+def adapt(
+    loaded: LoadedModel, tuning: Tuning, *, seed: int, adapter: Path | None = None
+) -> LoadedModel:
+    """Attach an adapter and decide which weights have gradients.
+
+    Args:
+        loaded: A model without adapter.
+        tuning: What is trained.
+        seed: Fixes a new adapter's first values.
+        adapter: Folder of an adapter to train on; its own rank and targets hold.
+
+    Returns:
+        The same weights; the network is peft's where there is an adapter.
+
+    Raises:
+        ConfigError: If a target names no layer, or nothing would train.
+        CheckpointError: If the adapter does not fit.
+    """
+    import peft
+
+    base = loaded.network
+    if tuning.method == "full":
+        for name, weight in base.named_parameters():
+            weight.requires_grad_(part_of(name, loaded.family) in tuning.parts)
+        return _checked(loaded)
+    base.requires_grad_(False)
+    if adapter is not None:
+        return _checked(replace(loaded, network=_continued(base, adapter)))
+    language_or_vision = tuning.parts - {"projector"}
+    if not language_or_vision:
+        raise ConfigError(
+            "model.tuning is an adapter and vision and language are frozen, so it has no place; "
+            "unfreeze one, or train the projector alone with model.tuning: full"
+        )
+    torch.manual_seed(seed)
+    settings = peft.LoraConfig(
+        r=tuning.rank,
+        lora_alpha=tuning.alpha,
+        lora_dropout=tuning.dropout,
+        target_modules=target_pattern(loaded, tuning),
+        modules_to_save=[loaded.family.projector_module] if "projector" in tuning.parts else None,
+        use_dora=tuning.method == "dora",
+        bias="none",
+        use_rslora=False,
+        init_lora_weights=True,
+        task_type="CAUSAL_LM",
+    )
+    return _checked(replace(loaded, network=peft.get_peft_model(base, settings)))
+
+
+def _continued(base: Any, adapter: Path) -> Any:
+    import peft
+
+    try:
+        return peft.PeftModel.from_pretrained(
+            base, str(adapter), adapter_name=ADAPTER, is_trainable=True
+        )
+    except (ValueError, KeyError, OSError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"adapter {adapter} cannot be put on this model: {reason}; name the model that it was "
+            "trained on as model.name"
+        ) from error
+
+
+def _checked(loaded: LoadedModel) -> LoadedModel:
+    if not any(weight.requires_grad for weight in loaded.network.parameters()):
+        raise ConfigError(
+            "no weight would train: vision, projector and language are all frozen; set one of "
+            "model.freeze_vision, model.freeze_projector, model.freeze_language to false"
+        )
+    return loaded
+
+
+def merged(loaded: LoadedModel, adapter: Path) -> LoadedModel:
+    """Add an adapter to the weights below it.
+
+    Raises:
+        CheckpointError: If the adapter does not fit, has NaN in it, or changes nothing.
+        ConfigError: If the weights are quantised: adding to 4-bit weights rounds the adapter away.
+    """
+    if getattr(loaded.network, "is_quantized", False):
+        raise ConfigError(
+            "model.start_adapter: merge needs weights in full precision; set model.quantization: "
+            "none, or continue the adapter"
+        )
+    before = {name: weight.detach().clone() for name, weight in loaded.network.named_parameters()}
+    network = _continued(loaded.network, adapter)
+    try:
+        network = network.merge_and_unload(safe_merge=True)
+    except ValueError as error:
+        raise CheckpointError(f"adapter {adapter} cannot be merged: {error}") from error
+    after = dict(network.named_parameters())
+    if all(torch.equal(weight, after[name]) for name, weight in before.items()):
+        raise CheckpointError(
+            f"adapter {adapter} changed no weight when merged; it was never trained, or belongs to "
+            "another model"
+        )
+    return replace(loaded, network=network)
+
+
+def part_of(name: str, family: ModelFamily) -> Part:
+    """Say to which part a weight or module belongs; embeddings and head are language."""
+    plain = name.removeprefix("base_model.model.")
+    if _inside(plain, family.projector_module):
+        return "projector"
+    return "vision" if _inside(plain, family.vision_module) else "language"
+
+
+def _inside(name: str, module: str) -> bool:
+    return name == module or name.startswith(f"{module}.")
+
+
+def target_pattern(loaded: LoadedModel, tuning: Tuning) -> str:
+    """Write the regular expression of the layers to adapt, as peft matches it: against full names.
+
+    Raises:
+        ConfigError: If a name in `targets` is no linear layer of any part that trains.
+    """
+    family = loaded.family
+    roots: dict[Part, str] = {"language": family.language_module, "vision": family.vision_module}
+    leaves = {part: set[str]() for part in roots}
+    for part, name in _linear_layers(loaded):
+        if part in tuning.parts and part in leaves:
+            leaves[part].add(name.rpartition(".")[2])
+    known = set().union(*leaves.values())
+    wanted = set(tuning.targets or known)
+    if missing := sorted(wanted - known):
+        raise ConfigError(
+            f"model.lora.target_modules: {missing[0]!r} is no linear layer in the parts that "
+            f"train; there are {', '.join(sorted(known))}"
+        )
+    # A number in the name keeps to the blocks: patch embeddings share names with their layers.
+    branches = [
+        rf"{re.escape(roots[part])}\.(?:.*\.)?\d+\.(?:.*\.)?(?:{'|'.join(sorted(found & wanted))})"
+        for part, found in leaves.items()
+        if found & wanted
+    ]
+    if "vision" in tuning.parts:
+        branches = [rf"(?!{re.escape(family.projector_module)}\.){branch}" for branch in branches]
+    return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
+
+
+def _linear_layers(loaded: LoadedModel) -> Iterator[tuple[Part, str]]:
+    family = loaded.family
+    inside = (family.language_module, family.vision_module)
+    for name, module in loaded.base.named_modules():
+        numbered = re.search(r"\.\d+\.", name) is not None
+        placed = numbered and any(_inside(name, root) for root in inside)
+        if placed and isinstance(module, torch.nn.Linear):
+            yield part_of(name, family), name
+
+
+def weight_groups(
+    loaded: LoadedModel, rates: Rates, *, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Sort the weights that train by rate and decay, for AdamW.
+
+    Matrices decay; biases, norms and other vectors do not.
+
+    Args:
+        loaded: The adapted model.
+        rates: Peak rates.
+        weight_decay: Decay of matrices.
+
+    Returns:
+        torch's parameter groups, each with a `name` such as "language adapter".
+
+    Raises:
+        ConfigError: If a rate is set for weights that do not train.
+    """
+    groups: dict[tuple[Part, bool, bool], list[Any]] = {}
+    for name, weight in loaded.network.named_parameters():
+        if weight.requires_grad:
+            key = (part_of(name, loaded.family), "lora_" in name, weight.ndim > 1)
+            groups.setdefault(key, []).append(weight)
+    _refuse_idle_rates(rates, {(part, adapter) for part, adapter, _ in groups})
+    return [
+        {
+            "params": weights,
+            "lr": rates.of(part, adapter=adapter),
+            "weight_decay": weight_decay if decays else 0.0,
+            "name": f"{part}{' adapter' if adapter else ''}{'' if decays else ', no decay'}",
+        }
+        for (part, adapter, decays), weights in sorted(groups.items())
+    ]
+
+
+def _refuse_idle_rates(rates: Rates, trained: set[tuple[Part, bool]]) -> None:
+    keys: Mapping[Part, str] = {
+        "vision": "lr_vision_backbone",
+        "projector": "lr_mp",
+        "language": "lr_language_backbone",
+    }
+    for part in PARTS:
+        own = getattr(rates, part)
+        used = (part, False) in trained or ((part, True) in trained and rates.adapter is None)
+        if own is not None and not used:
+            raise ConfigError(
+                f"training.{keys[part]} is set and no weight of the {part} part takes it; leave it "
+                f"out, or set model.freeze_{part}: false"
+            )
+    if rates.adapter is not None and not any(adapter for _, adapter in trained):
+        raise ConfigError(
+            "training.lr_lora is set and there is no adapter; leave it out, or set model.tuning "
+            "to lora or dora"
+        )
+
+
+def trained_counts(loaded: LoadedModel) -> dict[str, int]:
+    """Count the weights that train, by part, and all weights under "all"."""
+    counts = dict.fromkeys(PARTS, 0) | {"all": 0}
+    for name, weight in loaded.network.named_parameters():
+        counts["all"] += weight.numel()
+        if weight.requires_grad:
+            counts[part_of(name, loaded.family)] += weight.numel()
+    return {str(part): count for part, count in counts.items()}
