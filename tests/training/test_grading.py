@@ -5,7 +5,8 @@ import pytest
 
 from vlmtune.errors import ConfigError
 from vlmtune.training.findings import Status
-from vlmtune.training.grading import build_reward, grade_groups, reward_checks
+from vlmtune.rewards import build_reward
+from vlmtune.training.grading import grade_groups, reward_checks
 from vlmtune.types import Completion, Example, Finish, How, Kind, Reading, Score
 
 EXAMPLES = (
@@ -48,7 +49,7 @@ def checked(reward) -> dict[str, Status]:
 
 @pytest.mark.parametrize("name", ["spatial", "counting", "combined"])
 def test_the_projects_own_rewards_pass_every_question(make_config, name) -> None:
-    reward = build_reward(make_config("grpo", reward={"type": name}))
+    reward = build_reward(make_config("grpo", reward={"type": name}).reward)
     assert set(checked(reward).values()) == {Status.PASS}
 
 
@@ -97,11 +98,11 @@ def test_a_reward_that_raises_stops_the_run() -> None:
 
 def test_an_unknown_reward_is_suggested(make_config) -> None:
     with pytest.raises(ConfigError, match="did you mean 'spatial'"):
-        build_reward(make_config("grpo", reward={"type": "spacial"}))
+        build_reward(make_config("grpo", reward={"type": "spacial"}).reward)
 
 
 def test_parts_that_only_some_kinds_have_are_not_a_number_elsewhere(make_config) -> None:
-    reward = build_reward(make_config("grpo"))
+    reward = build_reward(make_config("grpo").reward)
     graded = grade_groups(reward, EXAMPLES, [said("3", "4")] * 3)
     close = graded.part_PG("close")
     assert np.isnan(close[2]).all()

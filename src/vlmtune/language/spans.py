@@ -8,6 +8,7 @@ r"""Where the answer stands in a completion.
 A tag counts wherever it stands, inside <think> too: an answer hidden there is a second answer.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -15,8 +16,10 @@ from dataclasses import dataclass
 
 from vlmtune.language.normalise import LONGEST_ANSWER, fold, is_blank, word_set, words_of
 
+USUAL_TAGS = ("think", "answer")
+"""The tags of a completion, where nobody asks for others."""
+
 _TAG = re.compile(r"<\s{0,3}(/?)\s{0,3}(think|answer)\s{0,3}>", re.IGNORECASE)
-_STRICT = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
 _ANY_ANGLE = re.compile("[＜﹤＞﹥／]")
 _HIDDEN = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
@@ -60,26 +63,66 @@ class Span:
     problem: str = ""
 
 
-def well_formed(completion: str) -> bool:
-    """Tell whether it is one <think> pair, then one <answer> pair, neither blank, nothing else.
+def well_formed(completion: str, tags: Sequence[str] = USUAL_TAGS) -> bool:
+    """Tell whether it is one pair of each tag, in this order, none blank, and nothing else.
 
-    Whitespace around and between is free, and so is the tags' case. What the two say is the
-    business of accuracy, not of format.
+    Whitespace around and between is free, and so is the tags' case. What they say is the business
+    of accuracy, not of format.
+
+    Args:
+        completion: The model's text, any length.
+        tags: Names without brackets; the usual ones are one <think> and then one <answer>.
     """
-    tags = list(_TAG.finditer(completion))
-    names = [(match[1] + match[2]).lower() for match in tags]
-    if names != ["think", "/think", "answer", "/answer"]:
+    loose, strict = _patterns(tuple(tags))
+    found = list(loose.finditer(completion))
+    names = [(match[1] + match[2]).lower() for match in found]
+    if names != [side + tag for tag in tags for side in ("", "/")]:
         return False
-    if not all(_STRICT.fullmatch(match[0]) for match in tags):
+    if not all(strict.fullmatch(match[0]) for match in found):
         return False
     # Tags that only show after normalisation would be seen by the reader but not here.
-    if len(list(_TAG.finditer(_with_plain_tags(completion)))) != len(tags):
+    if len(list(loose.finditer(_with_plain_tags(completion)))) != len(found):
         return False
-    edges = [(0, tags[0].start()), (tags[1].end(), tags[2].start()), (tags[3].end(), None)]
-    inner = [(tags[0].end(), tags[1].start()), (tags[2].end(), tags[3].start())]
-    if any(completion[start:end].strip() for start, end in edges):
-        return False
-    return not any(is_blank(completion[start:end]) for start, end in inner)
+    edges = [0, *(place for match in found for place in match.span()), len(completion)]
+    texts = [completion[edges[place] : edges[place + 1]] for place in range(0, len(edges), 2)]
+    outside, inside = texts[::2], texts[1::2]
+    return not any(map(str.strip, outside)) and not any(map(is_blank, inside))
+
+
+@functools.lru_cache(maxsize=16)
+def _patterns(tags: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Find the tags asked for and the usual ones: a <think> that nobody asked for is no form."""
+    names = "|".join(map(re.escape, dict.fromkeys((*USUAL_TAGS, *tags))))
+    loose = re.compile(rf"<\s{{0,3}}(/?)\s{{0,3}}({names})\s{{0,3}}>", re.IGNORECASE)
+    return loose, re.compile(rf"</?(?:{names})>", re.IGNORECASE)
+
+
+def section(completion: str, tag: str) -> str | None:
+    """Take what stands in the one pair of a tag, outside <think>.
+
+    Returns:
+        The text; None where there is no pair, more than one, a tag without a partner, other tags
+        inside, or where the pair stands inside the thinking.
+    """
+    text = _with_plain_tags(completion)
+    found = list(_patterns((tag,))[0].finditer(text))
+    mine = [index for index, match in enumerate(found) if match[2].lower() == tag]
+    if len(mine) != 2 or mine[1] != mine[0] + 1:
+        return None
+    opened, closed = found[mine[0]], found[mine[1]]
+    thoughts = [match for match in found[: mine[0]] if match[2].lower() == "think"]
+    if opened[1] or not closed[1] or (thoughts and not thoughts[-1][1]):
+        return None
+    return text[opened.end() : closed.start()]
+
+
+def without_section(completion: str, tag: str) -> str:
+    """Cut out the one pair of a tag that `section` reads; other texts come back as they are."""
+    if section(completion, tag) is None:
+        return completion
+    text = _with_plain_tags(completion)
+    found = [match for match in _patterns((tag,))[0].finditer(text) if match[2].lower() == tag]
+    return text[: found[0].start()] + text[found[1].end() :]
 
 
 def find_answer(completion: str) -> Span:

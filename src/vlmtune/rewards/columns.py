@@ -4,12 +4,16 @@ TRL calls `f(prompts=..., completions=..., completion_ids=..., answer=[...], ima
 every column of the dataset is a list as long as the completions, and more may come along.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import PIL.Image
 
 from vlmtune.errors import DataError
-from vlmtune.rewards.grading import Completion, completion_text
-from vlmtune.types import JSON, Example
+from vlmtune.language.spans import section
+from vlmtune.rewards.grading import EXPLAIN, Completion, completion_text
+from vlmtune.types import JSON, Example, ImageRef
 
 ANSWER_NAMES = ("answer", "solution", "ground_truth", "expected_answer")
 """Columns that may hold the gold answer; the first that is there counts."""
@@ -24,6 +28,54 @@ class Row:
     answer: str | int | float | bool
     choices: tuple[str, ...]
     completion: Completion
+
+
+REFERENCE_NAMES = ("explanations", "explanation", "references")
+"""Columns that may hold reference explanations; without one, the gold's <explain> is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathPicture:
+    """A picture that a column names by its path."""
+
+    path: str
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return self.path
+
+    def open(self) -> PIL.Image.Image:
+        """Decode it.
+
+        Raises:
+            DataError: If it is missing or no picture.
+        """
+        try:
+            return PIL.Image.open(self.path).convert("RGB")
+        except (OSError, ValueError) as error:
+            raise DataError(f"picture {self.path} cannot be opened ({error})") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictured:
+    """What an explanation is graded against.
+
+    Attributes:
+        kind: As in `Row`.
+        question: As in `Row`.
+        answer: As in `Row`, or None where the row has none.
+        choices: As in `Row`.
+        references: Explanations that people gave.
+        picture: The row's first picture, or None.
+    """
+
+    kind: str | None
+    question: str
+    answer: str | int | float | bool | None
+    choices: tuple[str, ...]
+    references: tuple[str, ...]
+    picture: ImageRef | PIL.Image.Image | None
 
 
 def row_of(example: Example, completion: Completion) -> Row:
@@ -66,6 +118,106 @@ def rows_of(
         )
         for index, completion in enumerate(completions)
     ]
+
+
+def columns_of(examples: Sequence[Example]) -> dict[str, list[JSON]]:
+    """Lay Examples out as the columns that every reward function is called with.
+
+    Args:
+        examples: The rows, one for each completion.
+
+    Returns:
+        id, question, kind, choices, image_path (a path, a list of several, or None), the gold
+        answer under each of `ANSWER_NAMES`, and every further column of the rows; a column of the
+        rows wins over one that is made here.
+    """
+    further = dict.fromkeys(name for example in examples for name in example.facts)
+    golds = [example.answer for example in examples]
+    return {
+        "id": [example.id for example in examples],
+        "question": [example.question for example in examples],
+        "kind": [example.kind.value for example in examples],
+        "choices": [list(example.choices) for example in examples],
+        "image_path": [_paths(example.images) for example in examples],
+        **{name: list(golds) for name in ANSWER_NAMES},
+        **{name: [example.facts.get(name) for example in examples] for name in further},
+    }
+
+
+def pictured(example: Example) -> Pictured:
+    """Take from an Example what its explanation is graded against."""
+    return Pictured(
+        kind=example.kind.value,
+        question=example.question,
+        answer=example.answer,
+        choices=example.choices,
+        references=_references(example.facts, example.answer),
+        picture=example.images[0] if example.images else None,
+    )
+
+
+def explained_rows(
+    prompts: Sequence[JSON], completions: Sequence[Completion], columns: Mapping[str, JSON]
+) -> list[Pictured]:
+    """Take from each row of the columns what its explanation is graded against.
+
+    Raises:
+        DataError: If a column has another length, or a picture cannot be one.
+    """
+    known = dict.fromkeys((*REFERENCE_NAMES, "image_path", "image", "images"))
+    cells = {name: _column(columns, name, len(completions)) for name in known}
+    named: dict[str, PathPicture] = {}
+    found = []
+    for index, row in enumerate(rows_of(prompts, completions, columns)):
+        own = {name: values[index] for name, values in cells.items() if values is not None}
+        pictures = (_picture(own.get(name), named) for name in ("images", "image", "image_path"))
+        found.append(
+            Pictured(
+                kind=row.kind,
+                question=row.question,
+                answer=row.answer,
+                choices=row.choices,
+                references=_references(own, row.answer),
+                picture=next((picture for picture in pictures if picture is not None), None),
+            )
+        )
+    return found
+
+
+def _references(cells: Mapping[str, JSON], answer: JSON) -> tuple[str, ...]:
+    return tuple(text for text in _told(cells, answer) if text.strip())
+
+
+def _told(cells: Mapping[str, JSON], answer: JSON) -> Iterator[str]:
+    for name in REFERENCE_NAMES:
+        value = cells.get(name)
+        if isinstance(value, str) and value.strip():
+            yield value
+            return
+        if isinstance(value, list | tuple) and any(isinstance(text, str) for text in value):
+            yield from (text for text in value if isinstance(text, str))
+            return
+    if isinstance(answer, str):
+        yield section(answer, EXPLAIN) or ""
+
+
+def _paths(images: Sequence[ImageRef]) -> JSON:
+    """Give the paths of pictures that are files; one that is drawn has none."""
+    paths = [image.name if Path(image.name).is_file() else None for image in images]
+    return paths[0] if len(paths) == 1 else paths or None
+
+
+def _picture(value: JSON, named: dict[str, PathPicture]) -> ImageRef | PIL.Image.Image | None:
+    if isinstance(value, list | tuple):
+        value = value[0] if value else None
+    if value is None or isinstance(value, PIL.Image.Image):
+        return value
+    if isinstance(value, str | Path):
+        return named.setdefault(str(value), PathPicture(path=str(value)))
+    if callable(getattr(value, "open", None)):
+        picture: ImageRef = value
+        return picture
+    raise DataError(f"a picture is {type(value).__name__}; a path or a PIL image is needed")
 
 
 def _golds(columns: Mapping[str, JSON], count: int) -> list[str | int | float | bool]:

@@ -9,11 +9,11 @@ caption     right or wrong, and nothing for tags: captions are asked for without
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vlmtune.errors import ConfigError
 from vlmtune.language.answers import infer_kind
 from vlmtune.rewards.columns import Row, row_of, rows_of
 from vlmtune.rewards.counting import CLOSE_COUNT, CountingRewardFunction
 from vlmtune.rewards.grading import FORMAT_WEIGHT, Completion, check_weights
+from vlmtune.rewards.options import refuse_unknown
 from vlmtune.rewards.spatial import SpatialRewardFunction
 from vlmtune.types import JSON, Example, Kind, Score
 
@@ -71,11 +71,7 @@ def build(options: Mapping[str, JSON]) -> CombinedRewardFunction:
     Raises:
         ConfigError: If an option is unknown or out of its range.
     """
-    unknown = sorted(set(options) - {"type", "format_weight", "close_count"})
-    if unknown:
-        raise ConfigError(
-            f"reward 'combined' has no option '{unknown[0]}'; it has format_weight, close_count"
-        )
+    refuse_unknown(options, reward="combined", has="format_weight, close_count")
     return CombinedRewardFunction(
         format_weight=options.get("format_weight", FORMAT_WEIGHT),
         close_count=options.get("close_count", CLOSE_COUNT),

@@ -8,9 +8,9 @@ gold 3    '3 or 4', '2-4', 'about 3', '2, 3, 4'    nothing: only one number can 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vlmtune.errors import ConfigError
 from vlmtune.rewards.columns import Row, row_of, rows_of
 from vlmtune.rewards.grading import FORMAT_WEIGHT, Completion, check_weights, grade
+from vlmtune.rewards.options import refuse_unknown
 from vlmtune.types import JSON, Example, Score
 
 CLOSE_COUNT = 0.2
@@ -71,11 +71,7 @@ def build(options: Mapping[str, JSON]) -> CountingRewardFunction:
     Raises:
         ConfigError: If an option is unknown or out of its range.
     """
-    unknown = sorted(set(options) - {"type", "format_weight", "close_count"})
-    if unknown:
-        raise ConfigError(
-            f"reward 'counting' has no option '{unknown[0]}'; it has format_weight, close_count"
-        )
+    refuse_unknown(options, reward="counting", has="format_weight, close_count")
     return CountingRewardFunction(
         format_weight=options.get("format_weight", FORMAT_WEIGHT),
         close_count=options.get("close_count", CLOSE_COUNT),

@@ -13,7 +13,15 @@ from vlmtune.errors import ConfigError, DataError
 from vlmtune.language.answers import Task, infer_kind, prepare
 from vlmtune.language.found import Found, agree, unreadable
 from vlmtune.language.normalise import LONGEST_TEXT, plain
-from vlmtune.language.spans import Span, find_answer, gold_text, well_formed
+from vlmtune.language.spans import (
+    USUAL_TAGS,
+    Span,
+    find_answer,
+    gold_text,
+    section,
+    well_formed,
+    without_section,
+)
 from vlmtune.types import JSON, How, Kind, Reading, Score
 
 Completion: TypeAlias = str | Sequence[Mapping[str, JSON]] | Mapping[str, JSON] | None
@@ -22,6 +30,9 @@ Completion: TypeAlias = str | Sequence[Mapping[str, JSON]] | Mapping[str, JSON] 
 FORMAT_WEIGHT = 0.1
 """Share of `value` that the format earns; accuracy earns the rest."""
 LARGEST_FORMAT_WEIGHT = 0.2
+"""More would pay form better than it pays the answer."""
+EXPLAIN = "explain"
+"""The tag of an explanation."""
 LARGEST_CLOSE_COUNT = 0.3
 _HOW = {Kind.COUNT: How.NUMBER, Kind.CHOICE: How.LETTER}
 # What a missing cell looks like after a detour through a data frame.
@@ -60,12 +71,16 @@ def grade(
     check_weights(format_weight=format_weight, close_count=close_count)
     text = completion_text(completion)
     gold = "" if answer is None else str(answer)
+    formed = float(well_formed(text, tags_of(gold)))
+    if EXPLAIN in tags_of(gold):
+        # The explanation of "two" may well speak of one dog and one cat.
+        text = without_section(text, EXPLAIN)
     if plain(gold_text(gold).strip()[:LONGEST_TEXT]) in _NO_GOLD:
         return _score(
             Found(),
             Span(),
             kind=Kind.OPEN,
-            earned={"accuracy": 0.0, "format": float(well_formed(text)), "close": 0.0},
+            earned={"accuracy": 0.0, "format": formed, "close": 0.0},
             format_weight=format_weight,
             why="the row has no gold",
         )
@@ -79,10 +94,15 @@ def grade(
         found,
         span,
         kind=task.kind,
-        earned={"accuracy": accuracy, "format": float(well_formed(text)), "close": close},
+        earned={"accuracy": accuracy, "format": formed, "close": close},
         format_weight=format_weight,
         why=_why(task, span, found, gold),
     )
+
+
+def tags_of(gold: str) -> tuple[str, ...]:
+    """Name the tags that a row asks for: the usual ones, and <explain> where its gold has one."""
+    return (*USUAL_TAGS, EXPLAIN) if section(gold, EXPLAIN) is not None else USUAL_TAGS
 
 
 def check_weights(*, format_weight: float, close_count: float) -> None:

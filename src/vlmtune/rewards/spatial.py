@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from vlmtune.errors import ConfigError
 from vlmtune.language.normalise import plain
 from vlmtune.language.spans import find_answer, gold_text
 from vlmtune.rewards.columns import Row, row_of, rows_of
@@ -20,6 +19,7 @@ from vlmtune.rewards.grading import (
     completion_text,
     grade,
 )
+from vlmtune.rewards.options import refuse_unknown
 from vlmtune.types import JSON, Example, Score
 
 
@@ -83,7 +83,5 @@ def build(options: Mapping[str, JSON]) -> SpatialRewardFunction:
     Raises:
         ConfigError: If an option is unknown or out of its range.
     """
-    unknown = sorted(set(options) - {"type", "format_weight", "close_count"})
-    if unknown:
-        raise ConfigError(f"reward 'spatial' has no option '{unknown[0]}'; it has format_weight")
+    refuse_unknown(options, reward="spatial", has="format_weight")
     return SpatialRewardFunction(format_weight=options.get("format_weight", FORMAT_WEIGHT))

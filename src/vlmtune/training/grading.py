@@ -7,25 +7,28 @@ lists every answer there is.
 
 # P prompts, G completions per prompt
 
+import itertools
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from vlmtune import discovery, objectives
+from vlmtune import objectives
 from vlmtune.config import RunConfig
 from vlmtune.language import prompts
 from vlmtune.protocols import RewardFunction
-from vlmtune.rewards import grade
+from vlmtune.rewards import WeightedReward, grade
 from vlmtune.training.findings import Check, Record, judged, listed, percent
 from vlmtune.training.row_checks import completion_record
-from vlmtune.types import Completion, Example, How, Kind, Score
+from vlmtune.types import Completion, Example, How, Kind, Prompt, Score
 
+_ROUNDING = 1e-9
 _ENOUGH_ROWS = 32
 """Below this the best constant is an accident of the few rows."""
+_THOUGHT = "looking at the image"
 CLOSED = (Kind.RELATION, Kind.COUNT, Kind.YES_NO, Kind.CHOICE)
 """Kinds whose answers come from a known set; only these can be asked for by listing it."""
 
@@ -36,7 +39,7 @@ class Graded:
 
     Attributes:
         scores: [P][G], as the reward gave them.
-        rewards_PG: Float64 [P, G]; 0 where the reward was not a number in [0, 1].
+        rewards_PG: Float64 [P, G]; 0 where the reward was no number from 0 to its largest.
         invalid: "id: value" of each such reward.
     """
 
@@ -64,34 +67,57 @@ class Graded:
         )
 
 
-def build_reward(config: RunConfig) -> RewardFunction:
-    """Find the reward by its name and build it from the config's `reward` section.
-
-    Raises:
-        ConfigError: If there is none of that name, or an option is out of range.
-    """
-    reward: RewardFunction = discovery.load("reward", config.reward.type).build(
-        config.reward.model_dump()
-    )
-    return reward
-
-
 def grade_groups(
     reward: RewardFunction,
     examples: Sequence[Example],
     completions: Sequence[Sequence[Completion]],
+    *,
+    asked: Sequence[Prompt] | None = None,
 ) -> Graded:
-    """Grade [P][G] completions; a reward that raises stops the run."""
-    scores = tuple(
-        tuple(reward.score(example, completion.text) for completion in group)
-        for example, group in zip(examples, completions, strict=True)
-    )
+    """Grade [P][G] completions; a reward that raises stops the run.
+
+    Args:
+        reward: A sum of rewards sees all completions at once, as it does in training.
+        examples: P rows.
+        completions: Their answers.
+        asked: Their prompts, for a user's own functions.
+    """
+    scores = tuple(_grouped(reward, examples, completions, asked=asked))
     values = np.array([[score.value for score in group] for group in scores], dtype=np.float64)
-    valid = np.isfinite(values) & (values >= 0) & (values <= 1)
+    valid = np.isfinite(values) & (values >= 0) & (values <= largest(reward) * (1 + _ROUNDING))
     invalid = tuple(
         f"{examples[row].id}: {values[row, column]}" for row, column in np.argwhere(~valid)
     )
     return Graded(scores=scores, rewards_PG=np.where(valid, values, 0.0), invalid=invalid)
+
+
+def largest(reward: RewardFunction) -> float:
+    """Give the most that a reward can pay: 1, unless it says otherwise."""
+    return float(getattr(reward, "largest", 1.0))
+
+
+def _grouped(
+    reward: RewardFunction,
+    examples: Sequence[Example],
+    completions: Sequence[Sequence[Completion]],
+    *,
+    asked: Sequence[Prompt] | None,
+) -> Iterator[tuple[Score, ...]]:
+    if not isinstance(reward, WeightedReward):
+        for example, group in zip(examples, completions, strict=True):
+            yield tuple(reward.score(example, completion.text) for completion in group)
+        return
+    rows = [(row, completion) for row, group in enumerate(completions) for completion in group]
+    scores = iter(
+        reward.score_batch(
+            [examples[row] for row, _ in rows],
+            [completion.text for _, completion in rows],
+            prompts=None if asked is None else [list(asked[row].messages) for row, _ in rows],
+            completion_ids=[list(completion.token_ids) for _, completion in rows],
+        )
+    )
+    for group in completions:
+        yield tuple(itertools.islice(scores, len(group)))
 
 
 def graded_records(
@@ -133,14 +159,14 @@ def reward_checks(
     reward: RewardFunction, examples: Sequence[Example], graded: Graded, *, style: str
 ) -> list[Check]:
     """Ask the reward about answers whose worth is known."""
-    total = graded.rewards_PG.size
+    total, top = graded.rewards_PG.size, largest(reward)
     return [
         judged(
             "rewards_valid",
-            f"{len(graded.invalid)} of {total} rewards are no number in [0, 1]: "
+            f"{len(graded.invalid)} of {total} rewards are no number in [0, {top:g}]: "
             f"{listed(graded.invalid)}"
             if graded.invalid
-            else f"all {total} rewards are numbers in [0, 1]",
+            else f"all {total} rewards are numbers in [0, {top:g}]",
             fail=bool(graded.invalid),
             remedy=f"mend reward '{reward.name}'",
         ),
@@ -165,7 +191,7 @@ def _gold_check(reward: RewardFunction, examples: Sequence[Example], *, style: s
     missed = [
         example.id
         for example in _answered(examples)
-        if not _worth(reward, example, str(example.answer), style=style) >= 1.0
+        if not _pays_gold(reward, example, style=style)
     ]
     asked = len(_answered(examples))
     return judged(
@@ -177,6 +203,13 @@ def _gold_check(reward: RewardFunction, examples: Sequence[Example], *, style: s
         warn=bool(missed),
         remedy="no answer to these rows can ever be right; correct their kind or answer",
     )
+
+
+def _pays_gold(reward: RewardFunction, example: Example, *, style: str) -> bool:
+    """Without an accuracy there are no full marks; then the gold must at least earn something."""
+    said = prompts.target_text(style=style, answer=str(example.answer), rationale=_THOUGHT)
+    score = reward.score(example, said)
+    return score.parts["accuracy"] >= 1.0 if "accuracy" in score.parts else score.value > 0.0
 
 
 def _empty_check(reward: RewardFunction, examples: Sequence[Example]) -> Check:
@@ -244,7 +277,7 @@ def _constant_check(
 
 def _worth(reward: RewardFunction, example: Example, answer: str, *, style: str) -> float:
     """Accuracy of a well-formed answer; its whole value where a reward has no accuracy."""
-    said = prompts.target_text(style=style, answer=answer, rationale="looking at the image")
+    said = prompts.target_text(style=style, answer=answer, rationale=_THOUGHT)
     score = reward.score(example, said)
     return score.parts.get("accuracy", score.value)
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from vlmtune import objectives
 from vlmtune.language import prompts
 from vlmtune.protocols import RewardFunction
+from vlmtune.rewards import build_reward
 from vlmtune.training.findings import (
     Bench,
     Check,
@@ -31,7 +32,6 @@ from vlmtune.training.forecast import forecast_flat_share
 from vlmtune.training.grading import (
     Graded,
     batch_advantages,
-    build_reward,
     grade_groups,
     graded_records,
     reward_checks,
@@ -93,7 +93,7 @@ def rehearse(bench: Bench) -> Findings:
         DataError: If the reward needs what a row does not have.
     """
     style = bench.config.prompt.style
-    reward = build_reward(bench.config)
+    reward = build_reward(bench.config.reward, examples=bench.examples)
     asked = [prompts.build(example, style=style) for example in bench.examples]
     rows = encode_rows(
         bench.generator, asked, [_gold_target(example, style) for example in bench.examples]
@@ -136,7 +136,7 @@ def _sampling(bench: Bench, *, temperature: float) -> Sampling:
 def _roll_out(bench: Bench, reward: RewardFunction, asked: Sequence[Prompt]) -> Rollout:
     temperature = bench.config.grpo.temperature
     completions = _draw(bench, asked, temperature=temperature, title="drawing groups of answers")
-    graded = grade_groups(reward, bench.examples, completions)
+    graded = grade_groups(reward, bench.examples, completions, asked=asked)
     return Rollout(
         prompts=asked,
         completions=completions,
@@ -168,7 +168,9 @@ def _temperature_details(bench: Bench, reward: RewardFunction, rollout: Rollout)
             temperature=temperature,
             title=f"temperature {temperature:g}",
         )
-        graded = grade_groups(reward, bench.examples[:count], completions)
+        graded = grade_groups(
+            reward, bench.examples[:count], completions, asked=rollout.prompts[:count]
+        )
         measured.append(_temperature_record(bench, temperature, graded))
     return sorted(measured, key=lambda record: float(record["temperature"]))
 
@@ -362,6 +364,7 @@ def _extremes(examples: Sequence[Example], rollout: Rollout) -> dict[str, JSON]:
     order = [int(index) for index in np.argsort(-means, kind="stable")]
 
     def told(indices: Sequence[int]) -> list[Record]:
+        """Name groups with their means."""
         return [
             {"example_id": examples[index].id, "reward_mean": float(means[index])}
             for index in indices
