@@ -1,6 +1,7 @@
 """The doors of the house: what datasets, rewards, benchmarks and backends must offer."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from vlmtune.types import (
@@ -117,6 +118,46 @@ class Benchmark(Protocol):
         self, judged: Sequence[tuple[Mapping[str, JSON], Judgement]], *, thinking: bool
     ) -> Mapping[str, JSON]:
         """Add up what only this benchmark knows: official tables, other readers, curves."""
+        ...
+
+
+class Journal(Protocol):
+    """A training run, as a trainer sees it: where to write, what to tell, whether to stop.
+
+    Attributes:
+        scratch: Folder for checkpoints that are being written.
+        model_folder: Where the finished model goes.
+        resume_from: Checkpoint to go on from, or None.
+    """
+
+    scratch: Path
+    model_folder: Path
+    resume_from: Path | None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether somebody asked the run to save and end."""
+        ...
+
+    @property
+    def last(self) -> Mapping[str, float]:
+        """The last value of each recorded number."""
+        ...
+
+    def begin(self, *, step: int, total: int) -> None:
+        """Training begins, or goes on after `step` updates of `total`."""
+        ...
+
+    def advance(self, *, step: int) -> None:
+        """The update number `step` is made."""
+        ...
+
+    def record(self, numbers: Mapping[str, float], *, step: int) -> None:
+        """Write a line of metrics."""
+        ...
+
+    def keep(self, *, step: int) -> None:
+        """The checkpoint of `step` is complete in `scratch`/checkpoint-`step`."""
         ...
 
 

@@ -46,7 +46,8 @@ class Collator:
         if self.paired:
             inputs = inputs * 2
             answers += [self._reader.target_ids(lesson.rejected or "") for lesson in lessons]
-        return self._batch(inputs, answers)
+        batch = self._batch(inputs, answers)
+        return batch | {"row": torch.tensor([row["row"] for row in rows])}
 
     def _batch(
         self, inputs: Sequence[PromptInputs], answers: Sequence[tuple[int, ...]]

@@ -1,0 +1,54 @@
+"""The finished model: an adapter in peft's layout or a transformers folder, loadable by itself."""
+
+import shutil
+from pathlib import Path
+
+from vlmtune.backends.pytorch.model import LoadedModel
+from vlmtune.backends.pytorch.tuning import ADAPTER
+from vlmtune.config import RunConfig
+
+
+def export(loaded: LoadedModel, config: RunConfig, folder: Path) -> None:
+    """Write the model to a hidden folder first, and move its files into place when all are there.
+
+    Args:
+        loaded: The trained model.
+        config: `save.processor` adds tokenizer and image processor; `save.push_to_hub` uploads.
+        folder: Where the files go; other files there stay.
+    """
+    building = folder / ".model.building"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    save(loaded, building)
+    if config.save.processor:
+        loaded.reader.processor.save_pretrained(building)
+    for path in sorted(building.iterdir()):
+        target = folder / path.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
+    building.rmdir()
+    if config.save.push_to_hub and config.save.hub_model_id is not None:
+        _upload(folder, config.save.hub_model_id)
+
+
+def save(loaded: LoadedModel, folder: Path) -> None:
+    """Write the adapter that trains, or all weights where there is none, as safetensors."""
+    if loaded.is_adapted:
+        loaded.network.save_pretrained(folder, selected_adapters=[ADAPTER])
+        # peft's card is an empty form; run.json says what this is.
+        (folder / "README.md").unlink(missing_ok=True)
+    else:
+        loaded.network.save_pretrained(folder)
+
+
+def _upload(folder: Path, hub_id: str) -> None:
+    import huggingface_hub
+
+    huggingface_hub.create_repo(hub_id, exist_ok=True)
+    huggingface_hub.upload_folder(
+        repo_id=hub_id,
+        folder_path=folder,
+        allow_patterns=["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"],
+        ignore_patterns=["checkpoints/*", "run.json"],
+    )

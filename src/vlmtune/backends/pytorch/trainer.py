@@ -1,0 +1,218 @@
+"""What we change about TRL's trainers, and it is no more than this.
+
+    create_optimizer    AdamW with a rate for each part of the model
+    create_scheduler    the schedule of backends/schedule.py, which MLX follows too
+    compute_loss        a loss that is not finite stops the run and names the rows
+    create_model_card   none: run.json says more
+
+Everything that a run writes or is told goes through one callback to the run's journal.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import datasets
+import torch
+import transformers
+
+from vlmtune.backends.pytorch.model import LoadedModel
+from vlmtune.backends.pytorch.tuning import ADAPTER, Rates, weight_groups
+from vlmtune.backends.schedule import rate_factor, warmup_updates
+from vlmtune.config import RunConfig
+from vlmtune.errors import RunFailed
+from vlmtune.protocols import Journal
+from vlmtune.types import Lesson, TrainResult
+
+ROWS = "row"
+"""Name of the batch's tensor that says which rows it came from."""
+
+
+def places(lessons: Sequence[Lesson]) -> datasets.Dataset:
+    """Make the dataset that a trainer shuffles and counts: one place in `lessons` per row.
+
+    The column `images` is there because TRL decides by it that rows are prepared batch by batch.
+    """
+    count = len(lessons)
+    return datasets.Dataset.from_dict({ROWS: list(range(count)), "images": [None] * count})
+
+
+def house(trainer: type[Any]) -> type[Any]:
+    """Derive the class that we use from one of TRL's.
+
+    Args:
+        trainer: SFTTrainer, DPOTrainer or GRPOTrainer.
+
+    Returns:
+        A class whose instances take the same arguments; `prepare` completes them.
+    """
+
+    class HouseTrainer(trainer):  # type: ignore[misc]
+        house_config: RunConfig
+        house_loaded: LoadedModel
+        house_rates: Rates
+        house_names: Sequence[str] = ()
+
+        def create_optimizer(self, model: Any = None) -> Any:
+            if self.optimizer is None:
+                training = self.house_config.training
+                groups = weight_groups(
+                    self.house_loaded, self.house_rates, weight_decay=training.weight_decay
+                )
+                self.optimizer = torch.optim.AdamW(
+                    groups,
+                    betas=(training.adam_beta1, training.adam_beta2),
+                    eps=training.adam_epsilon,
+                )
+            return self.optimizer
+
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+            if self.lr_scheduler is None:
+                self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                    self.optimizer if optimizer is None else optimizer,
+                    _factors(self.house_config, num_training_steps),
+                )
+                self._created_lr_scheduler = True
+            return self.lr_scheduler
+
+        def compute_loss(self, model: Any, inputs: dict[str, Any], **more: Any) -> Any:
+            rows = inputs.pop(ROWS, None)
+            found = super().compute_loss(model, inputs, **more)
+            loss = found[0] if isinstance(found, tuple) else found
+            if not bool(torch.isfinite(loss).all()):
+                names = [] if rows is None else [self.house_names[row] for row in rows.tolist()]
+                raise RunFailed(_not_finite(float(loss), self.state.global_step + 1, names))
+            return found
+
+        def create_model_card(self, *arguments: Any, **more: Any) -> None:
+            return None
+
+    return HouseTrainer
+
+
+def _not_finite(loss: float, step: int, names: Sequence[str]) -> str:
+    rows = f" on rows {', '.join(names)}" if names else ""
+    return (
+        f"the loss is {loss} at update {step}{rows}; lower training.learning_rate, or compute in "
+        "another training.precision; the last checkpoint is good"
+    )
+
+
+class _Factors:
+    """A schedule that can be saved with a checkpoint, unlike a function inside a function."""
+
+    def __init__(self, config: RunConfig, total: int) -> None:
+        training = config.training
+        self.shape = training.lr_scheduler
+        self.total = training.scheduler_steps or total
+        self.warmup = warmup_updates(
+            ratio=training.warmup_ratio, steps=training.warmup_steps, total=self.total
+        )
+
+    def __call__(self, update: int) -> float:
+        return rate_factor(update, shape=self.shape, warmup=self.warmup, total=self.total)
+
+
+def _factors(config: RunConfig, total: int) -> _Factors:
+    return _Factors(config, total)
+
+
+class JournalCallback(transformers.TrainerCallback):
+    """Passes what happens on to the run's journal, and its wish to stop back."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Say how many updates there will be, and how many there were."""
+        self._journal.begin(step=state.global_step, total=state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Count an update; save and end when somebody asks the run to stop."""
+        self._journal.advance(step=state.global_step)
+        if self._journal.stopping:
+            control.should_save = True
+            control.should_training_stop = True
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **more: Any
+    ) -> None:
+        """Record numbers; only the first process of several writes."""
+        if state.is_world_process_zero:
+            numbers = {
+                name: value for name, value in logs.items() if isinstance(value, int | float)
+            }
+            self._journal.record(numbers, step=state.global_step)
+
+    def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Put a checkpoint in place once all of it is written."""
+        if state.is_world_process_zero:
+            self._journal.keep(step=state.global_step)
+
+
+def prepare(
+    trainer: Any,
+    loaded: LoadedModel,
+    config: RunConfig,
+    rates: Rates,
+    journal: Journal,
+    *,
+    names: Sequence[str] = (),
+) -> None:
+    """Complete a trainer of ours after TRL built it.
+
+    Args:
+        trainer: An instance of what `house` returns.
+        loaded: The adapted model that it was given.
+        config: The run.
+        rates: Peak rates.
+        journal: Where everything is recorded.
+        names: Id of each row, by its place.
+
+    Raises:
+        ConfigError: If a rate is set that no weight takes.
+    """
+    trainer.house_config, trainer.house_loaded = config, loaded
+    trainer.house_rates, trainer.house_names = rates, names
+    for name, weight in loaded.network.named_parameters():
+        if weight.requires_grad and "lora_" in name and f".{ADAPTER}." not in name:
+            weight.requires_grad_(False)
+        # TRL rounds adapters of quantised models to bf16, which loses their smallest steps.
+        if weight.requires_grad and "lora_" in name:
+            weight.data = weight.data.float()
+    weight_groups(loaded, rates, weight_decay=0.0)
+    trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
+    trainer.add_callback(JournalCallback(journal))
+
+
+def train(trainer: Any, loaded: LoadedModel, config: RunConfig, journal: Journal) -> TrainResult:
+    """Run a prepared trainer to its end, and write the finished model.
+
+    Raises:
+        RunFailed: If memory or disk space runs out, or a loss is not finite.
+        CheckpointError: If the checkpoint to resume from does not fit.
+    """
+    from vlmtune.backends.pytorch.export import export
+
+    resume = None if journal.resume_from is None else str(journal.resume_from)
+    try:
+        trainer.train(resume_from_checkpoint=resume)
+    except torch.OutOfMemoryError as error:
+        raise RunFailed(
+            f"out of memory at update {trainer.state.global_step + 1}: "
+            f"{str(error).splitlines()[0]}; lower training.batch_size (and raise "
+            "gradient_accumulation_steps), set training.gradient_checkpointing: true, "
+            "model.quantization: 4bit or a smaller model.max_pixels"
+        ) from error
+    except OSError as error:
+        raise RunFailed(
+            f"nothing can be written at update {trainer.state.global_step + 1}: "
+            f"{error.strerror or error}; free space, then --resume auto goes on from the last "
+            "checkpoint"
+        ) from error
+    if not journal.stopping:
+        export(loaded, config, journal.model_folder)
+    return TrainResult(
+        steps=trainer.state.global_step,
+        metrics=journal.last,
+        model=journal.model_folder,
+    )
