@@ -84,6 +84,44 @@ def test_rows_that_all_share_a_picture_cannot_be_divided() -> None:
         divide([row(str(n), "a.png") for n in range(10)], fraction=0.2)
 
 
+def test_copies_of_a_picture_stay_on_one_side_when_pictures_are_looked_at(tmp_path: Path) -> None:
+    names = []
+    for seed in range(10):
+        photo(seed).save(tmp_path / f"{seed}.png")
+        photo(seed).resize((101, 77)).save(tmp_path / f"{seed}.jpg", quality=70)
+        names += [f"{seed}.png", f"{seed}.jpg"]
+    examples = [row(name, str(tmp_path / name), question=f"{name}?") for name in names]
+    train, aside = divide(examples, fraction=0.2, look=True)
+    assert [Path(one.id).stem for one in aside[::2]] == [Path(one.id).stem for one in aside[1::2]]
+    # By name alone the two copies are strangers, and some of them are parted.
+    _, apart = divide(examples, fraction=0.2)
+    assert (len(aside), len(apart)) == (4, 4)
+    assert len({Path(one.id).stem for one in apart}) > 2
+    assert not find_leaks(train, aside).rows
+
+
+def test_a_scene_on_both_sides_is_a_leak() -> None:
+    scenes = DatasetConfig(name="scenes", split="test")
+    data = DataConfig(datasets=[scenes], eval_datasets=[scenes], max_samples=3)
+    with pytest.raises(DataError, match="3 training rows show what evaluation asks about"):
+        load_training_sets(RunConfig(stage=Stage.SFT, data=data))
+    apart = DatasetConfig(name="scenes", split="validation")
+    other = DataConfig(datasets=[scenes], eval_datasets=[apart], max_samples=3)
+    found = load_training_sets(RunConfig(stage=Stage.SFT, data=other))
+    assert found.leaks is not None
+    assert not found.leaks.rows
+
+
+def test_too_few_rows_leave_no_evaluation_set_unless_a_share_was_asked_for(tmp_path: Path) -> None:
+    path = written(tmp_path, "a", rows(1))
+    found = sets(path)
+    assert (len(found.train.examples), found.evaluation) == (1, None)
+    assert found.no_evaluation.startswith("no evaluation set can be set aside: 1 rows")
+    assert found.rehearsed == found.train.examples
+    with pytest.raises(DataError, match="no evaluation set can be set aside"):
+        sets(path, eval_fraction=0.2)
+
+
 def test_the_same_question_on_both_sides_is_a_leak(tmp_path: Path) -> None:
     train = written(tmp_path / "train", "a", rows(5))
     test = written(tmp_path / "test", "b", rows(2))

@@ -71,6 +71,9 @@ def make_run():
                 "fingerprint": "0" * 64, "kept": 1, "skipped": 0, "renamed": 0,
                 "sources": [{"name": "rows.jsonl", "read": 1, "kept": 1, "skipped": 0,
                              "reasons": {}, "first_skipped": []}],
+                "train": {"rows": 1, "fingerprint": "1" * 64}, "evaluation": None,
+                "no_evaluation": "one row leaves none",
+                "leaks": {"looked": False, "line": "not looked for"},
             },
         } | more  # fmt: skip
 

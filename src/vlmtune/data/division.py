@@ -1,10 +1,10 @@
 """Set rows aside for evaluation when no evaluation set is named."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from vlmtune.data import order
-from vlmtune.data.images import FileImage
+from vlmtune.data.leaks import linked
 from vlmtune.errors import DataError
 from vlmtune.types import Example
 
@@ -13,14 +13,22 @@ SEED = 42
 
 
 def divide(
-    examples: Sequence[Example], *, fraction: float, seed: int = SEED
+    examples: Sequence[Example],
+    *,
+    fraction: float,
+    seed: int = SEED,
+    look: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """Set a share of rows aside; rows that share a picture stay on one side.
+    """Set a share of rows aside; rows that would leak into each other stay on one side.
 
     Args:
-        examples: All rows.
+        examples: All rows; ids are unique.
         fraction: Share to set aside, 0 to 1; rounded up to whole rows.
         seed: Fixes which.
+        look: Decode pictures and keep those together that look the same; without it pictures are
+            told apart by file and name.
+        progress: Called with the number of pictures looked at since the last call.
 
     Returns:
         Rows to train on and rows to evaluate on, both in their old order. Where rows share
@@ -32,7 +40,7 @@ def divide(
     wanted = math.ceil(fraction * len(examples))
     if wanted == 0:
         return tuple(examples), ()
-    groups = _groups(examples)
+    groups = _groups(examples, look=look, progress=progress)
     aside: set[int] = set()
     for place in order.spread(len(groups), seed=f"divide {seed}"):
         if len(aside) + len(groups[place]) <= wanted:
@@ -49,22 +57,23 @@ def divide(
     )
 
 
-def _groups(examples: Sequence[Example]) -> list[list[int]]:
-    """Put rows together that are linked by pictures, directly or through others."""
+def _groups(
+    examples: Sequence[Example], *, look: bool, progress: Callable[[int], None] | None
+) -> list[list[int]]:
+    """Put rows together that share pictures or questions, directly or through others."""
+    places = {example.id: place for place, example in enumerate(examples)}
     leader = list(range(len(examples)))
-
-    def find(place: int) -> int:
-        while leader[place] != place:
-            leader[place] = leader[leader[place]]
-            place = leader[place]
-        return place
-
-    first: dict[str, int] = {}
-    for place, example in enumerate(examples):
-        for image in example.images:
-            name = image.path if isinstance(image, FileImage) else image.name
-            leader[find(place)] = find(first.setdefault(name, place))
+    for one, other in linked(examples, look=look, progress=progress):
+        leader[_first(leader, places[one])] = _first(leader, places[other])
     groups: dict[int, list[int]] = {}
     for place in range(len(examples)):
-        groups.setdefault(find(place), []).append(place)
+        groups.setdefault(_first(leader, place), []).append(place)
     return list(groups.values())
+
+
+def _first(leader: list[int], place: int) -> int:
+    """Follow a place to the one that stands for its group, and shorten the way for later."""
+    while leader[place] != place:
+        leader[place] = leader[leader[place]]
+        place = leader[place]
+    return place

@@ -7,7 +7,7 @@
 - VSR's trap: its two variants cut the same statements differently, so a row of one is no clean
   training row for the other, whatever it shows.
 
-Pictures that are drawn when opened are not compared: their splits are disjoint by construction.
+A picture that is drawn when it is opened is the same when all that it is drawn from is.
 """
 
 import re
@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import TypeAlias
 
 import numpy as np
 import PIL.Image
@@ -28,6 +29,9 @@ NEAR = 8
 """Bits of 256 in which two hashes of the same picture may differ."""
 LISTED = 100
 """Pairs that a report names one by one; all others are counted."""
+
+Link: TypeAlias = tuple[str, str]
+"""The id of an earlier row, and what it shares with this one."""
 
 _PLAIN = 16
 _COCO = re.compile(r"(?:COCO_(?:train|val|test)20\d\d_)?(\d{12})\.(?:jpe?g|png)")
@@ -92,7 +96,7 @@ def find_leaks(
     Raises:
         DataError: If a picture cannot be decoded.
     """
-    seen = _Seen(look=look, progress=progress or (lambda _: None))
+    seen = _Seen(look=look, progress=progress or _nobody)
     for example in evaluation:
         seen.remember(example)
     found = [leak for example in train if (leak := seen.leak(example)) is not None]
@@ -101,6 +105,32 @@ def find_leaks(
         reasons=dict(Counter(leak.why for leak in found).most_common()),
         first=tuple(found[:LISTED]),
     )
+
+
+def linked(
+    examples: Sequence[Example],
+    *,
+    look: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[tuple[str, str]]:
+    """Find rows of one set that would leak into each other if they were put on two sides.
+
+    Args:
+        examples: The rows; ids are unique.
+        look: As for `find_leaks`.
+        progress: As for `find_leaks`.
+
+    Yields:
+        Pairs of ids; whatever is connected belongs together.
+
+    Raises:
+        DataError: If a picture cannot be decoded.
+    """
+    seen = _Seen(look=look, progress=progress or _nobody)
+    for example in examples:
+        for other, _ in seen.links(example):
+            yield example.id, other
+        seen.remember(example)
 
 
 def difference_hash(image: PIL.Image.Image) -> int | None:
@@ -144,30 +174,39 @@ class _Seen:
         if (variant := _vsr_variant(example)) is not None:
             self.variants.setdefault(variant, example.id)
         for content, look in self._looked(example):
-            self.evidence.setdefault(("the same picture", content), example.id)
-            for band in _bands(look) if look is not None else ():
-                self.bands.setdefault(band, []).append((look or 0, example.id))
+            known = self.evidence.setdefault(("the same picture", content), example.id)
+            # A picture of many rows is entered once: the others are found by its content.
+            if look is not None and known == example.id:
+                for band in _bands(look):
+                    self.bands.setdefault(band, []).append((look, example.id))
 
     def leak(self, example: Example) -> Leak | None:
+        found = next(self._with_variants(example), None)
+        return found and Leak(train=example.id, evaluation=found[0], why=found[1])
+
+    def links(self, example: Example) -> Iterator[Link]:
+        """Yield everything that a row shares with remembered rows, cheap evidence first."""
         for why, key in _named(example):
             if (other := self.evidence.get((why, key))) is not None:
-                return Leak(train=example.id, evaluation=other, why=why)
+                yield other, why
+        for content, look in self._looked(example):
+            if (other := self.evidence.get(("the same picture", content))) is not None:
+                yield other, "the same picture"
+            for other in self._alike(look):
+                yield other, "a picture that looks the same"
+
+    def _with_variants(self, example: Example) -> Iterator[Link]:
         mine = _vsr_variant(example)
         for variant, other in self.variants.items() if mine is not None else ():
             if variant != mine:
-                why = "VSR's random and zeroshot cut the same statements differently"
-                return Leak(train=example.id, evaluation=other, why=why)
-        for content, look in self._looked(example):
-            if (other := self.evidence.get(("the same picture", content))) is not None:
-                return Leak(train=example.id, evaluation=other, why="the same picture")
-            if (other := self._alike(look)) is not None:
-                return Leak(train=example.id, evaluation=other, why="a picture that looks the same")
-        return None
+                yield other, "VSR's random and zeroshot cut the same statements differently"
+        yield from self.links(example)
 
     def _looked(self, example: Example) -> Iterator[tuple[bytes, int | None]]:
         """Yield each picture's content and what it shows, decoding every file once."""
         for image in example.images if self.look else ():
             if not isinstance(image, (FileImage, BytesImage)):
+                yield images.identity(image), None
                 continue
             name = image.name
             if name not in self.hashes:
@@ -175,13 +214,18 @@ class _Seen:
                 self.progress(1)
             yield self.hashes[name]
 
-    def _alike(self, look: int | None) -> str | None:
+    def _alike(self, look: int | None) -> Iterator[str]:
         """Two hashes that differ in at most `NEAR` bits agree in one of `NEAR` + 1 bands."""
-        for band in _bands(look) if look is not None else ():
+        if look is None:
+            return
+        for band in _bands(look):
             for other, example_id in self.bands.get(band, ()):
-                if ((look or 0) ^ other).bit_count() <= NEAR:
-                    return example_id
-        return None
+                if (look ^ other).bit_count() <= NEAR:
+                    yield example_id
+
+
+def _nobody(count: int) -> None:
+    """Take a count of progress that nobody asked for."""
 
 
 def _bands(look: int) -> Iterator[tuple[int, int]]:

@@ -3,8 +3,7 @@
 # P prompts, G completions per prompt
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
@@ -13,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from vlmtune.config import RunConfig
+from vlmtune.data.training_sets import Track
 from vlmtune.evaluation.metrics import Z_95, wilson
 from vlmtune.protocols import Generator
 from vlmtune.types import JSON, Example
 
 Record: TypeAlias = dict[str, JSON]
-Advance: TypeAlias = Callable[[int], None]
-Track: TypeAlias = Callable[[str, int], AbstractContextManager[Advance]]
 
 
 class Status(str, Enum):

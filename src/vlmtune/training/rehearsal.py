@@ -22,12 +22,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import vlmtune
 from vlmtune.backends import select
 from vlmtune.config import RunConfig
-from vlmtune.data.load import Loaded, load_examples
+from vlmtune.data.training_sets import Advance, TrainingSets, load_training_sets
 from vlmtune.reports import html, thumbnails
 from vlmtune.training import dpo_rehearsal, grpo_rehearsal, run_directory, sft_rehearsal
-from vlmtune.training.findings import Advance, Bench, Check, Findings, Record, Status, worst
-from vlmtune.training.row_checks import data_checks
-from vlmtune.types import ImageRef, ModelInfo, Stage
+from vlmtune.training.findings import Bench, Check, Findings, Record, Status, worst
+from vlmtune.training.row_sets import data_checks, data_record
+from vlmtune.types import Example, ImageRef, ModelInfo, Stage
 
 STAGES: Mapping[Stage, Callable[[Bench], Findings]] = MappingProxyType(
     {
@@ -84,25 +84,26 @@ def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Ou
     with run_directory.opened(where) as folder:
         selection = select.select(config.backend)
         track = _Track(console)
-        loaded = _load_rows(config, track)
+        sets = load_training_sets(config, track=track)
+        examples = sets.rehearsed
         console.print(f"loading {escape(config.model.name)} on {selection.backend.NAME} ...")
         generator = selection.backend.load_generator(
             config.model.name, batch_rows=config.hardware.generation_batch_size
         )
-        bench = Bench(config=config, examples=loaded.examples, generator=generator, track=track)
+        bench = Bench(config=config, examples=examples, generator=generator, track=track)
         findings = STAGES[config.stage](bench)
-        checks = (*data_checks(loaded.report, loaded.examples), *findings.checks)
+        checks = (*data_checks(sets, examples), *findings.checks)
         identity = {
             "backend": selection.backend.NAME,
             "backend_reason": selection.reason,
             "rejected_backends": [asdict(problem) for problem in selection.rejected],
             "model": _model_record(generator.model),
         }
-        record = _run_record(config, identity, loaded, findings, checks, notes=notes)
+        record = _run_record(config, identity, sets, findings, checks, notes=notes)
         record["seconds"] = round(time.perf_counter() - started, 3)
         run_directory.write_json(folder / run_directory.RUN, record)
-        run_directory.write_lines(folder / run_directory.SAMPLES, findings.samples)
-        html.write_report(folder, pictures=thumbnails.make(_images(loaded)))
+        run_directory.write_lines(folder / run_directory.SAMPLES, _samples(findings, sets))
+        html.write_report(folder, pictures=thumbnails.make(_images(examples)))
     outcome = Outcome(
         ok=worst(checks) is not Status.FAIL,
         directory=where.shown,
@@ -114,21 +115,15 @@ def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Ou
     return outcome
 
 
-def _load_rows(config: RunConfig, track: "_Track") -> Loaded:
-    with track("reading rows", config.data.max_samples or 0) as advance:
-        return load_examples(config, verify_images=True, progress=advance)
-
-
 def _run_record(
     config: RunConfig,
     identity: Mapping[str, object],
-    loaded: Loaded,
+    sets: TrainingSets,
     findings: Findings,
     checks: Sequence[Check],
     *,
     notes: Sequence[str],
 ) -> Record:
-    report = loaded.report
     return {
         "made_by": run_directory.MARK,
         "status": worst(checks).value,
@@ -143,25 +138,18 @@ def _run_record(
         "metrics": dict(findings.metrics),
         "estimates": {name: asdict(found) for name, found in findings.estimates.items()},
         "details": dict(findings.details),
-        "data": {
-            "fingerprint": report.fingerprint,
-            "kept": report.kept,
-            "skipped": report.skipped,
-            "renamed": report.renamed,
-            "sources": [
-                {
-                    "name": source.name,
-                    "read": source.read,
-                    "kept": source.kept,
-                    "skipped": source.skipped,
-                    "reasons": dict(source.reasons),
-                    "first_skipped": [asdict(row) for row in source.first],
-                }
-                for source in report.sources
-            ],
-        },
+        "data": data_record(sets),
         "notes": list(notes),
     }
+
+
+def _samples(findings: Findings, sets: TrainingSets) -> list[Record]:
+    """Say of each row whether a trainer would train on it or evaluate on it."""
+    trained = {example.id for example in sets.train.examples}
+    return [
+        record | {"set": "train" if record["example_id"] in trained else "evaluation"}
+        for record in findings.samples
+    ]
 
 
 def _model_record(model: ModelInfo) -> Record:
@@ -186,8 +174,8 @@ def _version(library: str) -> str:
         return "not installed"
 
 
-def _images(loaded: Loaded) -> list[ImageRef]:
-    return [image for example in loaded.examples for image in example.images]
+def _images(examples: Sequence[Example]) -> list[ImageRef]:
+    return [image for example in examples for image in example.images]
 
 
 class _Track:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlmtune.data.load import LoadReport
 from vlmtune.protocols import Generator
 from vlmtune.training.findings import Check, Record, judged, listed
 from vlmtune.types import JSON, Completion, Encoded, Example, Finish, Prompt
@@ -33,37 +32,6 @@ def encode_rows(
     return [
         EncodedRow(prompt=prompt, target=target, encoded=generator.encode(prompt, target))
         for prompt, target in zip(prompts, targets, strict=True)
-    ]
-
-
-def data_checks(report: LoadReport, examples: Sequence[Example]) -> list[Check]:
-    """Check what the loader found."""
-    pictures = sum(len(example.images) for example in examples)
-    distinct = len({image.name for example in examples for image in example.images})
-    total = report.kept + report.skipped
-    causes = [
-        f"{reason} ({count})"
-        for source in report.sources
-        for reason, count in source.reasons.items()
-    ]
-    loaded = ", ".join(f"{source.kept} from {source.name}" for source in report.sources)
-    return [
-        judged("rows_loaded", f"{report.kept} rows: {loaded}"),
-        judged(
-            "rows_skipped",
-            f"{report.skipped} of {total} rows left out: {listed(causes)}"
-            if report.skipped
-            else "every row that was read can be used",
-            warn=report.skipped > 0,
-        ),
-        judged(
-            "images_decode",
-            f"{pictures} pictures, {distinct} of them distinct, all decode"
-            if pictures
-            else "no row has a picture",
-            warn=not pictures,
-            remedy="a vision model is rehearsed on text alone",
-        ),
     ]
 
 
