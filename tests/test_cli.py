@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vlmtune import cli
+from vlmtune import cli, cli_flags
+from vlmtune.config import RunConfig
+from vlmtune.config_aliases import ALIASES
 from vlmtune.errors import ConfigError
 
 CHECKOUT = Path(__file__).parents[1]
@@ -74,10 +76,21 @@ def test_help_imports_nothing_heavy() -> None:
         (["--seed", "7"], "seed", 7),
         (["--num_generations", "4"], "grpo.num_generations", 4),
         (["--dataset", "a.jsonl"], "data.datasets", [{"name": "a.jsonl"}]),
+        (["--sft_checkpoint", "./outputs/sft"], "model.start_from", "./outputs/sft"),
+        (["--dpo_checkpoint", "./outputs/dpo"], "model.start_from", "./outputs/dpo"),
+        (["--run_name", "try-2"], "run_name", "try-2"),
+        (["--resume", "auto"], "resume", "auto"),
+        (["--max_steps", "30"], "training.max_steps", 30),
+        (["--epochs", "0.5"], "training.epochs", 0.5),
+        (["--batch_size", "2"], "training.batch_size", 2),
+        (["--learning_rate", "5e-6"], "training.learning_rate", 5e-6),
+        (["--reward_funcs", "accuracy", "format"], "reward.functions", ["accuracy", "format"]),
     ],
 )
 def test_each_flag_sets_exactly_one_field(words: list[str], key: str, value: object) -> None:
-    flags = cli.parse(words, stage="grpo").flags
+    found = cli.parse(words, stage="grpo")
+    flags = found.flags
+    assert found.foreign == {}
     assert {name: given for name, given in flags.items() if given is not None} == {key: value}
 
 
@@ -108,8 +121,9 @@ def test_set_keeps_its_dashes_and_its_order() -> None:
         (["--mlx_model", "pico", "--backend", "scripted"], "--backend says scripted"),
         (["--model", "pico", "--mlx_model", "pico"], "not allowed with argument"),
         (["pico"], "'pico' stands alone"),
-        (["--sft_checkpoint", "x"], "flag '--sft_checkpoint' is not supported: adapters"),
-        (["--resume-from-checkpoint", "x"], "no training to resume"),
+        (["--sft_checkpoint", "x", "--dpo_checkpoint", "y"], "not allowed with argument"),
+        (["--config_path", "x"], "--config_path needs --config_name"),
+        (["--resume_from_checkpont", "x"], "did you mean '--resume_from_checkpoint'?"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(words: list[str], told: str) -> None:
@@ -118,6 +132,44 @@ def test_a_wrong_command_line_is_one_line(words: list[str], told: str) -> None:
 
 def test_a_reward_has_no_place_in_sft() -> None:
     assert "unknown flag '--reward_type'" in complaint("--reward_type", "spatial", stage="sft")
+    assert "unknown flag '--sft_checkpoint'" in complaint("--sft_checkpoint", "x", stage="sft")
+
+
+def test_flags_of_other_trainers_are_those_that_the_tables_know() -> None:
+    known = {key for key in ALIASES if "." not in key}
+    explicit = {
+        name.removeprefix("--")
+        for stage in (None, "sft", "dpo", "grpo")
+        for name in cli_flags.parser(stage)._option_string_actions
+    }
+    # Sections and hydra's list are written in files only.
+    assert known - explicit == {"defaults", "training_type"}
+    assert set(cli_flags.FOREIGN) <= known | set(RunConfig.model_fields)
+
+
+def test_flags_of_another_trainer_keep_their_words_as_typed() -> None:
+    words = "--reward_weights 1 0.5 --gradient_checkpointing --nproc-per-node=2 --bf16 true"
+    assert cli.parse(words.split(), stage="grpo").foreign == {
+        "reward_weights": ("1", "0.5"),
+        "gradient_checkpointing": (),
+        "nproc_per_node": ("2",),
+        "bf16": ("true",),
+    }
+
+
+def test_beta_is_that_of_the_stage() -> None:
+    assert cli.parse(["--beta", "0.2"], stage="dpo").flags["dpo.beta"] == 0.2
+    assert cli.parse(["--beta", "0.2"], stage="grpo").foreign == {"beta": ("0.2",)}
+
+
+def test_bare_words_with_an_equals_sign_are_overrides() -> None:
+    found = cli.parse(["runner.logger.log_path=out", "--set", "seed=1"], stage="sft")
+    assert found.overrides == ("seed=1", "runner.logger.log_path=out")
+
+
+def test_hydra_names_a_folder_and_a_file() -> None:
+    words = ["--config-path", "examples/sft/config/", "--config-name", "custom_sft_vlm"]
+    assert cli.parse(words, stage="sft").config == Path("examples/sft/config/custom_sft_vlm.yaml")
 
 
 def test_without_debug_the_script_says_honestly_that_it_cannot_train() -> None:

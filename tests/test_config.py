@@ -144,8 +144,8 @@ def test_an_unknown_key_names_its_line_its_neighbours_and_the_likely_one(written
 
 
 def test_a_key_of_another_section_is_found(written) -> None:
-    line = complaint(written("stage: grpo\nnum_generations: 8"))
-    assert "did you mean 'grpo.num_generations'?" in line
+    line = complaint(written("stage: grpo\nlabel_smoothing: 0.1"))
+    assert "did you mean 'dpo.label_smoothing'?" in line
 
 
 def test_a_key_like_no_other_gets_no_guess(written) -> None:

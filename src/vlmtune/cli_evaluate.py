@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from vlmtune.cli import BASE_LIBRARIES, INTERRUPTED, _complain, _unknown, _with_underscores
 from vlmtune.cli_evaluate_steps import (
     ALLOWED,
     COMPARE,
@@ -26,7 +25,14 @@ from vlmtune.cli_evaluate_steps import (
     Request,
     run,
 )
-from vlmtune.errors import ConfigError, MissingDependency, VlmtuneError
+from vlmtune.cli_messages import (
+    INTERRUPTED,
+    complain,
+    complain_missing,
+    unknown_flag,
+    with_underscores,
+)
+from vlmtune.errors import ConfigError, VlmtuneError
 
 SCRIPT = "scripts/evaluate.py"
 EXAMPLE = f"python {SCRIPT} --model_path pico --benchmarks scenes-vsr --max_samples 100"
@@ -49,23 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 the run failed, 2 a user's mistake, 130 Ctrl-C.
     """
-    words = _with_underscores(sys.argv[1:] if argv is None else argv)
+    words = with_underscores(sys.argv[1:] if argv is None else argv)
     if "-h" in words or "--help" in words:
         print(f"{EXAMPLE}\n\n{_parser().format_help()}")
         return 0
     try:
         return run(parse(words))
     except VlmtuneError as error:
-        return _complain(error)
+        return complain(error)
     except ModuleNotFoundError as error:
-        if error.name not in BASE_LIBRARIES:
-            raise
-        return _complain(
-            MissingDependency(
-                f"{sys.executable} has no '{error.name}'; run 'make setup', then start the script "
-                "with .venv/bin/python"
-            )
-        )
+        return complain_missing(error)
     except KeyboardInterrupt:
         print("Interrupted: run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
@@ -83,7 +82,7 @@ def parse(words: Sequence[str]) -> Request:
     except argparse.ArgumentError as error:
         raise ConfigError(f"{error}; --help lists all flags") from None
     if unknown:
-        raise ConfigError(_unknown(unknown[0], parser))
+        raise ConfigError(unknown_flag(unknown[0], parser))
     given = {name: value for name, value in vars(found).items() if value is not None}
     for name, reason in REFUSED.items():
         if name in given:

@@ -1,20 +1,22 @@
-"""From a YAML file, `--set` and flags to one RunConfig, and back to YAML.
+"""From a YAML file or launch script, `--set` and flags to one RunConfig, and back to YAML.
 
-Who wins: flags > `--set` > file > defaults. A flag names one setting for this run alone, so it is
-the last word even where `--set` says otherwise.
+Who wins: flags > `--set` > variables of the environment > file > defaults. A flag names one setting
+for this run alone, so it is the last word even where `--set` says otherwise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from vlmtune import config_yaml
+from vlmtune import config_references, config_rules, config_shell, config_yaml
+from vlmtune.aliases.rules import Translation
 from vlmtune.config import RunConfig
-from vlmtune.config_aliases import Translation, translate
-from vlmtune.config_messages import one_line
+from vlmtune.config_aliases import ALIASES, translate
+from vlmtune.config_messages import one_line, refuse_unknown_foreign
 from vlmtune.config_tree import ABSENT, look, put
 from vlmtune.errors import ConfigError
 from vlmtune.types import JSON
@@ -27,10 +29,29 @@ class Resolved:
     Attributes:
         config: Every setting, defaults included.
         translations: Settings that were written under another tool's name.
+        left: Lines of a launch script that set nothing.
+        origin: Says where a dotted key was set: "run.yaml line 3".
     """
 
     config: RunConfig
     translations: tuple[Translation, ...]
+    left: tuple[str, ...]
+    origin: Callable[[str], str]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """Settings while they are gathered.
+
+    Attributes:
+        values: Nested, under our keys.
+        origins: Dotted key -> where it was set.
+        translations: What was written another way.
+    """
+
+    values: dict[str, JSON] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    translations: list[Translation] = field(default_factory=list)
 
 
 def load(
@@ -58,40 +79,42 @@ def resolve(
     overrides: Sequence[str] = (),
     flags: Mapping[str, object] | None = None,
     fallbacks: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Resolved:
     """Build the config and list the settings that were read under another name.
 
     Args:
-        path: As for `load`.
+        path: As for `load`, or a launch script (.sh).
         overrides: As for `load`.
-        flags: As for `load`.
+        flags: As for `load`; other tools' names are read as well.
         fallbacks: Dotted key -> value, used where nothing above sets the key.
+        environment: Variables that `${oc.env:NAME}` may name.
+        variables: Those among them that are settings; they win over the file.
 
     Raises:
         ConfigError: One line about the file, key or value that cannot be used.
     """
-    values: dict[str, JSON] = {}
-    origins: dict[str, str] = {}
-    translations: list[Translation] = []
+    reading = _Reading()
+    left: tuple[str, ...] = ()
+    pairs = [_pair(override) for override in overrides]
     if path is not None:
-        document = config_yaml.read(Path(path))
-        origins |= {key: f"{path} line {line}" for key, line in document.lines.items()}
-        values, found = translate(_tidy(document.values), source=str(path))
-        translations += found
-        for done in found:
-            where = origins.get(done.written, str(path))
-            origins[done.read] = f"{where}, written as '{done.written}'"
-    for override in overrides:
-        translations += _override(values, override, origins)
-    for key, value in (flags or {}).items():
-        if value is not None:
-            put(values, key, value)
-            origins[key] = "the command line"
+        left = _read_file(reading, Path(path), pairs, environment or {})
+    known = {name: config_yaml.scalar(value) for name, value in (variables or {}).items()}
+    _set(reading, known, source="the environment")
+    for override, (key, value) in zip(overrides, pairs, strict=True):
+        _set(reading, {key: value}, source=f"--set {override}")
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    _set(reading, given, source="the command line")
     for key, value in (fallbacks or {}).items():
-        if look(values, key) is ABSENT:
-            put(values, key, value)
-    config = _validated(values, origins, default=str(path) if path is not None else "the settings")
-    return Resolved(config=config, translations=tuple(translations))
+        if look(reading.values, key) is ABSENT:
+            put(reading.values, key, value)
+    origin = _finder(reading.origins, str(path) if path is not None else "the settings")
+    refuse_unknown_foreign(reading.values, origin=origin)
+    config = _validated(reading.values, origin)
+    return Resolved(
+        config=config, translations=tuple(reading.translations), left=left, origin=origin
+    )
 
 
 def as_dict(config: RunConfig) -> dict[str, JSON]:
@@ -111,23 +134,60 @@ def _line(key: str, value: JSON) -> str:
     return flow.strip().removeprefix("{").removesuffix("}")
 
 
-def _override(
-    values: dict[str, JSON], override: str, origins: dict[str, str]
-) -> tuple[Translation, ...]:
-    source = f"--set {override}"
+def _read_file(
+    reading: _Reading,
+    path: Path,
+    pairs: Sequence[tuple[str, JSON]],
+    environment: Mapping[str, str],
+) -> tuple[str, ...]:
+    """Read a file's settings; overrides count for what the file refers to."""
+    if path.suffix in config_shell.SUFFIXES:
+        document, left = config_shell.read(path)
+    else:
+        document, left = config_yaml.read(path), ()
+    scope = deepcopy(document.values)
+    for key, value in pairs:
+        put(scope, key, value)
+    followed = config_references.follow(
+        document.values, scope=scope, environment=environment, source=str(path)
+    )
+    reading.values, found = translate(_tidy(followed), source=str(path))
+    reading.origins |= {key: f"{path} line {line}" for key, line in document.lines.items()}
+    for done in found:
+        where = reading.origins.get(done.written, str(path))
+        if done.read is not None:
+            reading.origins[done.read] = f"{where}, written as '{done.written}'"
+    reading.translations += found
+    return left
+
+
+def _pair(override: str) -> tuple[str, JSON]:
     key, equals, text = override.partition("=")
-    key = key.strip()
+    # Hydra adds a key with + and adds or changes it with ++; here every key is there already.
+    key = key.strip().lstrip("+")
     if not equals or not key:
-        raise ConfigError(f"{source}: expected KEY=VALUE, like --set grpo.temperature=0.7")
-    value = config_yaml.scalar(text)
-    alone: dict[str, JSON] = {}
-    put(alone, key, value)
-    _, translations = translate(alone, source=source)
-    # One key gives at most one translation; without any, the key is ours or will be refused.
-    target, value = next(((done.read, done.value) for done in translations), (key, value))
-    put(values, target, _as_sources(value) if target == "data.datasets" else value)
-    origins[target] = source
-    return translations
+        raise ConfigError(f"--set {override}: expected KEY=VALUE, like --set grpo.temperature=0.7")
+    return key, config_yaml.scalar(text)
+
+
+def _set(reading: _Reading, settings: Mapping[str, JSON], *, source: str) -> None:
+    """Set dotted keys over what is there; other tools' keys among them are read together."""
+    foreign: dict[str, JSON] = {}
+    for key, value in settings.items():
+        if key in ALIASES:
+            put(foreign, key, value)
+        else:
+            _place(reading, key, value, source=source)
+    _, found = translate(foreign, source=source)
+    for done in found:
+        if done.read is not None:
+            _place(reading, done.read, done.value, source=source)
+    reading.translations += found
+
+
+def _place(reading: _Reading, key: str, value: JSON, *, source: str) -> None:
+    put(reading.values, key, _as_sources(value) if key == "data.datasets" else value)
+    reading.origins[key] = source
 
 
 def _tidy(values: dict[str, JSON]) -> dict[str, JSON]:
@@ -152,12 +212,15 @@ def _as_sources(value: JSON) -> JSON:
     return [{"name": entry} if isinstance(entry, str) else entry for entry in value]
 
 
-def _validated(values: dict[str, JSON], origins: Mapping[str, str], *, default: str) -> RunConfig:
+def _validated(values: dict[str, JSON], origin: Callable[[str], str]) -> RunConfig:
     try:
-        return RunConfig.model_validate(values)
+        config = RunConfig.model_validate(values)
     except ValidationError as error:
         # Raised without its cause: the message holds all that the user can act on.
-        raise ConfigError(one_line(error, origin=_finder(origins, default))) from None
+        raise ConfigError(one_line(error, origin=origin)) from None
+    if clash := config_rules.clash(config):
+        raise ConfigError(f"{clash.key} in {origin(clash.key)}: {clash.why}")
+    return config
 
 
 def _finder(origins: Mapping[str, str], default: str) -> Callable[[str], str]:

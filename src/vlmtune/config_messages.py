@@ -10,6 +10,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from vlmtune.config import RunConfig
+from vlmtune.config_aliases import ALIASES
+from vlmtune.errors import ConfigError
+from vlmtune.types import JSON
 
 _EXPECTED: Mapping[str, str] = MappingProxyType(
     {
@@ -68,11 +71,43 @@ def suggestion(key: str) -> str | None:
     """
     section, _, name = key.rpartition(".")
     siblings = _names_in(section.split(".") if section else [])
+    if not difflib.get_close_matches(name, siblings, n=1, cutoff=0.6):
+        siblings = [other.rpartition(".")[2] for other in ALIASES if _is_in(section, other)]
     if close := difflib.get_close_matches(name, siblings, n=1, cutoff=0.6):
         return f"{section}.{close[0]}" if section else close[0]
     every = list(keys_of(RunConfig))
     elsewhere = [other for other in every if other.rpartition(".")[2] == name]
     return next(iter(elsewhere or difflib.get_close_matches(key, every, n=1, cutoff=0.7)), None)
+
+
+def refuse_unknown_foreign(values: Mapping[str, JSON], *, origin: Callable[[str], str]) -> None:
+    """Refuse what is left of another tool's section, by the key itself and not by its section.
+
+    Raises:
+        ConfigError: With the key of that tool which was meant.
+    """
+    foreign = {key.partition(".")[0] for key in ALIASES if "." in key} - set(RunConfig.model_fields)
+    for section in sorted(foreign & set(values)):
+        key = next(_leaves(values[section], section))
+        known = [other for other in ALIASES if other.startswith(f"{section}.")]
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        raise ConfigError(
+            f"unknown key '{key}' in {origin(key)}; {hint}Keys of {section} that are understood: "
+            f"{', '.join(known)}"
+        )
+
+
+def _leaves(values: JSON, path: str) -> Iterator[str]:
+    if isinstance(values, dict) and values:
+        for key, value in values.items():
+            yield from _leaves(value, f"{path}.{key}")
+    else:
+        yield path
+
+
+def _is_in(section: str, key: str) -> bool:
+    return key.rpartition(".")[0] == section
 
 
 def _describe(problem: Any, origin: Callable[[str], str]) -> str:

@@ -54,8 +54,17 @@ def read(path: Path) -> Document:
     Raises:
         ConfigError: If it does not exist, is not UTF-8 YAML, is not a mapping, or repeats a key.
     """
+    return parse(text_of(path), source=str(path))
+
+
+def text_of(path: Path) -> str:
+    """Read a file of settings.
+
+    Raises:
+        ConfigError: If it does not exist, may not be read, or is not UTF-8 text.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"config '{path}' not found; paths start at {Path.cwd()}") from None
     except IsADirectoryError:
@@ -66,7 +75,6 @@ def read(path: Path) -> Document:
         raise ConfigError(
             f"config '{path}' is not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from None
-    return parse(text, source=str(path))
 
 
 def parse(text: str, *, source: str) -> Document:

@@ -1,0 +1,1 @@
+"""Other tools' spellings of our settings, a file for each tool."""
