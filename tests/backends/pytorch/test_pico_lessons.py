@@ -1,17 +1,19 @@
 """Packing several questions behind one picture changes nothing about any of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from transformers import AutoProcessor, PreTrainedTokenizerFast
 
 from vlmtune.backends.pytorch.pico.architecture import new_model, save_folder
 from vlmtune.backends.pytorch.pico.lessons import IGNORED, Lessons, dense_targets, patches
 from vlmtune.backends.pytorch.pico.tokenizer import train_tokenizer
-from vlmtune.backends.pytorch.pico.training import Pupil, schedule, segment_mask
+from vlmtune.backends.pytorch.pico.training import Pupil, Recipe, schedule, segment_mask, train
 from vlmtune.scenes.world import FLAT, Thing, World
 
 
@@ -152,3 +154,18 @@ def test_decisive_labels_are_the_answer_and_nothing_else(
                 assert whole in (f"{decided}<|im_end|>", whole if decided == "" else None)
             seen.add(decided)
     assert {"yes", "no"} <= seen
+
+
+def test_a_finished_course_holds_whatever_the_next_one_will_be(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    short = Recipe(size=2, vision_batches=2, few_batches=1, many_batches=1, warmup=1)
+    quiet = Console(quiet=True)
+    first = train(short, tokenizer, tmp_path, quiet)
+    before = (tmp_path / "few.pt").stat().st_mtime_ns
+    (tmp_path / "many.pt").unlink()
+    again = train(replace(short, many_batches=2), tokenizer, tmp_path, quiet)
+    assert (tmp_path / "few.pt").stat().st_mtime_ns == before
+    assert not torch.equal(first.model.lm_head.weight, again.model.lm_head.weight)
+    with pytest.raises(ValueError, match=r"vision\.pt was made by another recipe"):
+        train(replace(short, vision_batches=3), tokenizer, tmp_path, quiet)
