@@ -129,16 +129,17 @@ def _check_rewards(config: "RunConfig") -> None:
 
 def _announce(config: "RunConfig", console: "Console") -> None:
     """Say what will happen before anything slow starts."""
+    from vlmtune import config_rules
     from vlmtune.backends.select import select
 
     selection = select(config.backend)
     sources = ", ".join(dataset.name for dataset in config.data.datasets)
-    rows = f"{config.data.max_samples} at most" if config.data.max_samples else "all"
+    rows = config_rules.rehearsed(config).data.max_samples
     plan = {
         "stage": f"{config.stage.value}, rehearsed: no weight moves",
         "backend": selection.reason,
         "model": config.model.name,
-        "rows": f"{rows} of {sources}",
+        "rows": f"{rows} at most of {sources}",
     }
     plan |= {f"not {problem.what}": problem.remedy for problem in selection.rejected}
     if config.stage.value == "grpo":

@@ -75,7 +75,7 @@ class DataConfig(Section):
     """Share of rows set aside without eval_datasets; rows of one picture stay together."""
     on_leak: Literal["error", "drop", "allow"] = "error"
     """Training rows that evaluation asks about too: stop, leave them out, or only count them."""
-    max_samples: int | None = Field(default=16, ge=1)
+    max_samples: int | None = Field(default=None, ge=1)
     """Rows to use at most; null uses all of a finite dataset."""
     max_samples_per_dataset: int | None = Field(default=None, ge=1)
     """Rows to use of each source at most."""

@@ -102,6 +102,7 @@ CONSUMERS: Mapping[str, Use] = MappingProxyType(
         "evaluation.max_tokens": Use(by=frozenset({EVALUATE})),
         "save": Use(by=_TRAINERS),
         "rehearsal": Use(by=frozenset({REHEARSAL}), stages=_GRPO),
+        "rehearsal.max_samples": Use(by=frozenset({REHEARSAL})),
         "rehearsal.train_steps": Use(by=frozenset({PYTORCH})),
         "hardware": Use(by=frozenset({PYTORCH})),
         "hardware.generation_batch_size": Use(by=_RUNS),
@@ -130,12 +131,15 @@ def use_of(key: str) -> Use:
 
 
 def settings(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, JSON, JSON]]:
-    """Walk all settings: dotted key, value, default. A list or mapping is one setting."""
+    """Walk all settings that have a default: dotted key, value, default.
+
+    A list or mapping is one setting.
+    """
     for name, about in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, BaseModel):
             yield from settings(value, f"{prefix}{name}.")
-        else:
+        elif not about.is_required():
             yield f"{prefix}{name}", value, about.get_default(call_default_factory=True)
 
 

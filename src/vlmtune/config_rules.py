@@ -4,6 +4,7 @@ clash        two settings that cannot both be honoured
 unused       a setting that another one switches off
 frozen       which parts of the model keep their weights
 accumulation how many batches make an update
+rehearsed    how many rows a rehearsal looks at
 """
 
 from collections.abc import Iterator
@@ -59,6 +60,14 @@ def accumulation(training: TrainingConfig, *, devices: int) -> int:
             f"use a multiple of {once}"
         )
     return whole // once
+
+
+def rehearsed(config: RunConfig) -> RunConfig:
+    """Let a rehearsal look at a few rows where the run itself takes all."""
+    if config.data.max_samples is not None:
+        return config
+    few = config.data.model_copy(update={"max_samples": config.rehearsal.max_samples})
+    return config.model_copy(update={"data": few})
 
 
 def clash(config: RunConfig) -> Clash | None:

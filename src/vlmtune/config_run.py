@@ -48,6 +48,8 @@ class SaveConfig(Section):
 class RehearsalConfig(Section):
     """What --debug looks at besides the stage's own settings."""
 
+    max_samples: int = Field(default=16, ge=1)
+    """Rows it looks at where data.max_samples is null."""
     temperatures: list[float] = Field(default_factory=lambda: [0.5, 1.5])
     """Other temperatures at which the share of flat groups is measured; [] measures none."""
     forecast_generations: list[int] = Field(default_factory=lambda: [2, 4, 8, 16, 32])

@@ -58,8 +58,14 @@ BAD_SETTINGS: list[tuple[str, str]] = [
     ("data: {datasets: [jsonl]}", "needs the option 'path'"),
     ("data: {datasets: [files]}", "needs the option 'path'"),
     ("data: {datasets: [hub]}", "needs the option 'id'"),
-    ("data: {datasets: [{name: scenes, options: {kind: [count]}}]}", "did you mean 'kinds'"),
-    ("data: {datasets: [{name: scenes, options: {kinds: [counts]}}]}", "scenes option kinds"),
+    (
+        "data: {datasets: [{name: scenes, options: {kind: [count]}}], max_samples: 1}",
+        "did you mean 'kinds'",
+    ),
+    (
+        "data: {datasets: [{name: scenes, options: {kinds: [counts]}}], max_samples: 1}",
+        "scenes option kinds",
+    ),
     ("data: {datasets: [{name: vsr, options: {variant: zero}}]}", "Choose: random, zeroshot"),
     ("data: {datasets: [{name: cv_bench, options: {part: 4D}}]}", "Choose: default, 2D, 3D"),
     ("data: {datasets: [{name: rlhf_v, options: {paht: x}}]}", "did you mean 'path'"),

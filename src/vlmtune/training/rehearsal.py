@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import vlmtune
+from vlmtune import config_rules
 from vlmtune.backends import select
 from vlmtune.config import RunConfig
 from vlmtune.data.training_sets import Advance, TrainingSets, load_training_sets
@@ -80,6 +81,7 @@ def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Ou
         CheckpointError: If the model cannot be loaded.
     """
     started = time.perf_counter()
+    config = config_rules.rehearsed(config)
     where = run_directory.place(config)
     with run_directory.opened(where) as folder:
         selection = select.select(config.backend)

@@ -60,12 +60,14 @@ class Place:
 
 
 def place(config: RunConfig) -> Place:
-    """Say where the output goes: `output_dir`, or outputs/<stage>-debug.
+    """Say where the output goes: `output_dir`, or outputs/<run_name or stage>-debug.
 
     Raises:
         ConfigError: If the folder cannot be an output folder.
     """
-    shown = Path(config.output_dir or f"outputs/{config.stage.value}-debug").expanduser()
+    shown = Path(
+        config.output_dir or f"outputs/{config.run_name or config.stage.value}-debug"
+    ).expanduser()
     try:
         path = shown.resolve()
     except (OSError, RuntimeError, ValueError) as error:
@@ -126,7 +128,7 @@ def opened(where: Place) -> Iterator[Path]:
     Raises:
         ConfigError: If the place is in use, foreign, or cannot be written.
     """
-    with _held(where):
+    with held(where):
         _recover(where)
         refuse_foreign(where)
         try:
@@ -158,7 +160,12 @@ def _writable(text: str) -> str:
 
 
 @contextmanager
-def _held(where: Place) -> Iterator[None]:
+def held(where: Place) -> Iterator[None]:
+    """Keep other runs out of a place.
+
+    Raises:
+        ConfigError: If another run works there, or nothing can be written there.
+    """
     try:
         where.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(where)

@@ -99,6 +99,7 @@ HONOURED: Mapping[str, str] = MappingProxyType(
         "save.processor": "export",
         "save.push_to_hub": "export",
         "save.hub_model_id": "export",
+        "rehearsal.max_samples": "training.rehearsal",
         "rehearsal.temperatures": "training.rehearsal",
         "rehearsal.forecast_generations": "training.rehearsal",
         "rehearsal.forecast_prompts": "training.rehearsal",
