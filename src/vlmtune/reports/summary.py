@@ -96,7 +96,7 @@ def facts(run: Mapping[str, JSON]) -> list[tuple[str, str]]:
         rows += [
             ("Group size G", str(grpo["num_generations"])),
             ("Temperature", f"{grpo['temperature']:g}"),
-            ("Reward", config["reward"]["type"]),
+            ("Reward", run.get("details", {}).get("reward", config["reward"]["type"])),
         ]
     return [*rows, ("Seed", str(config["seed"])), ("Seconds", f"{run['seconds']:.1f}")]
 

@@ -33,6 +33,10 @@ class Row:
 REFERENCE_NAMES = ("explanations", "explanation", "references")
 """Columns that may hold reference explanations; without one, the gold's <explain> is taken."""
 
+GIVEN = ("prompts", "completions", "completion_ids")
+"""What a trainer passes besides the columns; a column of that name would be taken for it."""
+_PICTURE_NAMES = ("images", "image", "image_path")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathPicture:
@@ -104,19 +108,30 @@ def rows_of(
         DataError: If no answer column is there, a column has another length, or an answer is None.
     """
     golds = _golds(columns, len(completions))
-    kinds = _column(columns, "kind", len(completions))
-    questions = _column(columns, "question", len(completions))
-    choices = _column(columns, "choices", len(completions))
-    asked = prompts if len(prompts) == len(completions) else [""] * len(completions)
+    asked = _asked(prompts, columns, len(completions))
     return [
-        Row(
-            kind=None if kinds is None or kinds[index] is None else str(kinds[index]),
-            question=_question(questions[index] if questions else None, asked[index]),
-            answer=golds[index],
-            choices=tuple(map(str, choices[index])) if choices and choices[index] else (),
-            completion=completion,
+        Row(kind=kind, question=question, answer=gold, choices=choices, completion=completion)
+        for (kind, question, choices), gold, completion in zip(
+            asked, golds, completions, strict=True
         )
-        for index, completion in enumerate(completions)
+    ]
+
+
+def _asked(
+    prompts: Sequence[JSON], columns: Mapping[str, JSON], count: int
+) -> list[tuple[str | None, str, tuple[str, ...]]]:
+    """Read what each row asks: kind, question, choices."""
+    kinds = column(columns, "kind", count)
+    questions = column(columns, "question", count)
+    choices = column(columns, "choices", count)
+    said = prompts if len(prompts) == count else [""] * count
+    return [
+        (
+            None if kinds is None or kinds[index] is None else str(kinds[index]),
+            _question(questions[index] if questions else None, said[index]),
+            tuple(map(str, choices[index])) if choices and choices[index] else (),
+        )
+        for index in range(count)
     ]
 
 
@@ -131,7 +146,8 @@ def columns_of(examples: Sequence[Example]) -> dict[str, list[JSON]]:
         answer under each of `ANSWER_NAMES`, and every further column of the rows; a column of the
         rows wins over one that is made here.
     """
-    further = dict.fromkeys(name for example in examples for name in example.facts)
+    own = dict.fromkeys(name for example in examples for name in example.facts)
+    further = [name for name in own if name not in GIVEN]
     golds = [example.answer for example in examples]
     return {
         "id": [example.id for example in examples],
@@ -164,20 +180,22 @@ def explained_rows(
     Raises:
         DataError: If a column has another length, or a picture cannot be one.
     """
-    known = dict.fromkeys((*REFERENCE_NAMES, "image_path", "image", "images"))
-    cells = {name: _column(columns, name, len(completions)) for name in known}
+    count = len(completions)
+    cells = {name: column(columns, name, count) for name in (*REFERENCE_NAMES, *_PICTURE_NAMES)}
+    name = next((name for name in ANSWER_NAMES if name in columns), None)
+    golds = (column(columns, name, count) if name else None) or [None] * count
     named: dict[str, PathPicture] = {}
     found = []
-    for index, row in enumerate(rows_of(prompts, completions, columns)):
+    for index, (kind, question, choices) in enumerate(_asked(prompts, columns, count)):
         own = {name: values[index] for name, values in cells.items() if values is not None}
-        pictures = (_picture(own.get(name), named) for name in ("images", "image", "image_path"))
+        pictures = (_picture(own.get(name), named) for name in _PICTURE_NAMES)
         found.append(
             Pictured(
-                kind=row.kind,
-                question=row.question,
-                answer=row.answer,
-                choices=row.choices,
-                references=_references(own, row.answer),
+                kind=kind,
+                question=question,
+                answer=golds[index],
+                choices=choices,
+                references=_references(own, golds[index]),
                 picture=next((picture for picture in pictures if picture is not None), None),
             )
         )
@@ -227,7 +245,7 @@ def _golds(columns: Mapping[str, JSON], count: int) -> list[str | int | float | 
             f"rewards need a column {', '.join(ANSWER_NAMES[:-1])} or {ANSWER_NAMES[-1]}; "
             f"found {', '.join(sorted(columns)) or 'no column'}"
         )
-    values = _column(columns, name, count) or []
+    values = column(columns, name, count) or []
     for index, value in enumerate(values):
         if not isinstance(value, str | int | float):
             raise DataError(
@@ -237,7 +255,12 @@ def _golds(columns: Mapping[str, JSON], count: int) -> list[str | int | float | 
     return list(values)
 
 
-def _column(columns: Mapping[str, JSON], name: str, count: int) -> list[JSON] | None:
+def column(columns: Mapping[str, JSON], name: str, count: int) -> list[JSON] | None:
+    """Take a column, None where it is not there.
+
+    Raises:
+        DataError: If it is no list, or has another length than the batch.
+    """
     values = columns.get(name)
     if values is None:
         return None

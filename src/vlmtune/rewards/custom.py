@@ -22,14 +22,13 @@ from typing import Any, TypeAlias
 
 from vlmtune import discovery
 from vlmtune.errors import ConfigError, RewardError
-from vlmtune.rewards.columns import columns_of
+from vlmtune.rewards.columns import GIVEN, columns_of
 from vlmtune.rewards.grading import Completion, completion_text
 from vlmtune.types import JSON, Example
 
 Function: TypeAlias = Callable[..., Any]
 REGISTRY = "reward_funcs_registry"
 """Name of the dictionary from reward names to functions, where a file has one."""
-_GIVEN = ("prompts", "completions", "completion_ids")
 _SHOWN = 60
 
 
@@ -74,7 +73,7 @@ class CustomReward:
         Raises:
             ConfigError: If it needs a column that they lack.
         """
-        found = {*_GIVEN, *columns_of(examples[:1])}
+        found = {*GIVEN, *columns_of(examples[:1])}
         lacking = [name for name in _required(self.function) if name not in found]
         if lacking:
             raise ConfigError(

@@ -240,9 +240,12 @@ def _opened(rows: Sequence[Pictured]) -> list[PIL.Image.Image]:
     opened: dict[int, PIL.Image.Image] = {}
     for row in rows:
         picture = row.picture
-        if picture is not None and id(picture) not in opened:
-            is_open = isinstance(picture, PIL.Image.Image)
-            opened[id(picture)] = picture.convert("RGB") if is_open else picture.open()
+        if picture is None or id(picture) in opened:
+            continue
+        if isinstance(picture, PIL.Image.Image):
+            opened[id(picture)] = picture.convert("RGB")
+        else:
+            opened[id(picture)] = picture.open()
     return [opened[id(row.picture)] for row in rows]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from vlmtune.config import FormatConfig
 from vlmtune.errors import ConfigError
 from vlmtune.language.spans import find_answer, well_formed
-from vlmtune.rewards.columns import ANSWER_NAMES
+from vlmtune.rewards.columns import ANSWER_NAMES, column
 from vlmtune.rewards.grading import Completion, completion_text, grade, tags_of
 from vlmtune.rewards.options import refuse_unknown, section
 from vlmtune.types import JSON, Example, How, Reading, Score
@@ -75,7 +75,9 @@ class FormatReward:
     ) -> list[float]:
         """Check a batch the way TRL asks for it; only a gold column is looked at."""
         name = next((name for name in ANSWER_NAMES if name in columns), None)
-        golds = columns[name] if name else [None] * len(completions)
+        golds = (column(columns, name, len(completions)) if name else None) or [None] * len(
+            completions
+        )
         return [
             float(well_formed(completion_text(completion), self._tags(gold)))
             for completion, gold in zip(completions, golds, strict=True)

@@ -37,6 +37,7 @@ def build_reward(config: RewardConfig, *, examples: Sequence[Example] = ()) -> R
             column that the rows lack.
         DataError: If the rows have nothing that a reward could grade against.
     """
+    _refuse_unread(config)
     reward = _several(config) if config.functions or config.file else _one(config)
     if examples:
         reward = prepared(reward, examples)
@@ -67,6 +68,19 @@ def load_reward(name: str, config: RewardConfig | None = None) -> RewardFunction
         return _built(discovery.load("reward", name), name, config)
     parts = [Part(reward=reward, weight=1 / len(found)) for reward in found]
     return WeightedReward(parts=tuple(parts), name="+".join(part.name for part in parts))
+
+
+def _refuse_unread(config: RewardConfig) -> None:
+    """Refuse settings of a reward that nobody named; a file's own reward may read any."""
+    names = config.functions or ([] if config.file else [config.type])
+    if any("." in name for name in names):
+        return
+    for name in ("accuracy", "format", "explanation"):
+        if name not in names and getattr(config, name) != getattr(RewardConfig(), name):
+            raise ConfigError(
+                f"reward.{name} is set, and the rewards are {', '.join(names) or config.file}; add "
+                f"{name} to reward.functions, or remove its settings"
+            )
 
 
 def _one(config: RewardConfig) -> RewardFunction:
@@ -119,7 +133,16 @@ def _named(
 
 
 def _built(module: Any, name: str, config: RewardConfig) -> RewardFunction:
-    reward: RewardFunction = module.build({**config.model_dump(), "type": name})
+    built = module.build({**config.model_dump(), "type": name})
+    if not callable(built) and not hasattr(built, "score"):
+        raise ConfigError(
+            f"reward '{name}': build gives {type(built).__name__}; a reward function is needed"
+        )
+    if not hasattr(built, "score"):
+        title = getattr(built, "__name__", name)
+        function = custom.CustomReward(name=title, function=built, file=name)
+        return WeightedReward(parts=(Part(reward=function, weight=1.0),), name=title)
+    reward: RewardFunction = built
     return reward
 
 

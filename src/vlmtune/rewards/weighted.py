@@ -182,7 +182,8 @@ class WeightedReward:
             whys.append(f"{part.name} {score.value:.3g}: {score.why}".rstrip(": "))
             parts |= {name: value for name, value in score.parts.items() if name not in parts}
             # "accuracy" is 0 or 1 wherever it is a part; partial credit has a part of its own.
-            parts.setdefault(part.name, score.value)
+            if part.name != "accuracy" and not isinstance(part.reward, CustomReward):
+                parts[part.name] = score.value
         total = self._sum(values)
         read = [score.reading for score in scores if score is not None]
         return Score(

@@ -17,6 +17,7 @@ from vlmtune import objectives
 from vlmtune.language import prompts
 from vlmtune.protocols import RewardFunction
 from vlmtune.rewards import build_reward
+from vlmtune.rewards.weighted import told
 from vlmtune.training.findings import (
     Bench,
     Check,
@@ -107,6 +108,7 @@ def rehearse(bench: Bench) -> Findings:
         estimates=estimates,
         samples=tuple(_records(bench.examples, rows, rollout)),
         details={
+            "reward": told(reward),
             "generations": bench.config.grpo.num_generations,
             "temperatures": temperatures,
             "kinds": _kind_details(bench.examples, rollout),
