@@ -68,7 +68,7 @@ def render(
     return environment.get_template(TEMPLATE).render(
         run=run,
         title=f"{run['stage'].upper()} rehearsal of {run['model']['name']}",
-        policy=_policy(style, script),
+        policy=policy(style, script),
         style=Markup(style),
         script=Markup(script),
         stage_title=summary.stage_title(run),
@@ -86,8 +86,13 @@ def render(
     )
 
 
-def _policy(style: str, script: str) -> str:
-    """Forbid everything but inline pictures and the two inline blocks with these hashes."""
+def policy(style: str, script: str) -> str:
+    """Forbid everything but inline pictures and the two inline blocks with these hashes.
+
+    Args:
+        style: What stands inside <style>, to the letter.
+        script: What stands inside <script>.
+    """
     return (
         "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"

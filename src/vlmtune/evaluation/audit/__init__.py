@@ -7,6 +7,6 @@ the plain right and the plain wrong answer.
 """
 
 from vlmtune.evaluation.audit.run import Audit, audit
-from vlmtune.evaluation.audit.subject import Subject, open_reward
+from vlmtune.evaluation.audit.subject import Subject, configured_reward, open_reward
 
-__all__ = ["Audit", "Subject", "audit", "open_reward"]
+__all__ = ["Audit", "Subject", "audit", "configured_reward", "open_reward"]

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from vlmtune.errors import VlmtuneError
 from vlmtune.evaluation.audit.measured import EPSILON, Honest, Outcome, Trial
 from vlmtune.evaluation.audit.subject import Subject
 from vlmtune.evaluation.audit.verdicts import FAIL, PASS, ROWS, WARN, outranks
@@ -76,9 +75,9 @@ def checks(
         _range(honest, trials),
         _raises(outcomes),
         _again(subject, sample),
-        _named("batches", lambda: _batches(subject, sample)),
-        _named("chat messages", lambda: _messages(subject, sample)),
-        _named("threads", lambda: _threads(subject, sample)),
+        _named("batches", FAIL, lambda: _batches(subject, sample)),
+        _named("chat messages", WARN, lambda: _messages(subject, sample)),
+        _named("threads", FAIL, lambda: _threads(subject, sample)),
         _floods(outcomes),
         *([_time(timing)] if timing is not None else []),
     ]
@@ -215,7 +214,9 @@ def _floods(outcomes: Sequence[Outcome]) -> Check:
         return Check(name="100 kB in time", status=PASS, detail="no long answer was tried")
     seconds = slowest.slowest
     status = FAIL if seconds > ENDLESS_FLOOD else WARN if seconds > SLOW_FLOOD else PASS
-    detail = f"the slowest answer of 100 kB took {1000 * seconds:.1f} ms ({slowest.attack.name})"
+    detail = (
+        f"the slowest answer of 100 kB took {1000 * seconds:.1f} ms of work ({slowest.attack.name})"
+    )
     return Check(name="100 kB in time", status=status, detail=detail)
 
 
@@ -228,14 +229,12 @@ def _time(timing: Timing) -> Check:
     return Check(name="time", status=WARN if slow else PASS, detail=detail)
 
 
-def _named(name: str, check: Callable[[], Check]) -> Check:
+def _named(name: str, status: str, check: Callable[[], Check]) -> Check:
     """Run a check in which the reward may raise, and tell what it raised."""
     try:
         return check()
-    except VlmtuneError as error:
-        return Check(name=name, status=FAIL, detail=f"{type(error).__name__}: {error}")
     except Exception as error:  # noqa: BLE001 - an audit names whatever the reward raises
-        return Check(name=name, status=FAIL, detail=f"raised {type(error).__name__}: {error}")
+        return Check(name=name, status=status, detail=f"raised {type(error).__name__}: {error}")
 
 
 def _same(first: float | None, second: float | None) -> bool:

@@ -67,7 +67,7 @@ class Outcome:
         attack: What was tried.
         trials: Trials in which the reward gave a number.
         errors: "id: what it raised", one for each row in which it raised.
-        slowest: Seconds of the slowest answer.
+        slowest: Processor seconds of the slowest answer.
     """
 
     attack: Attack

@@ -9,13 +9,7 @@ from vlmtune.errors import DataError, RunFailed
 from vlmtune.evaluation.audit.attack import FORMS, TAGGED, Attack, Expect, Form
 from vlmtune.evaluation.audit.attacks import battery
 from vlmtune.evaluation.audit.cases import Case, cases_of
-from vlmtune.evaluation.audit.conduct import (
-    ANSWERS,
-    SLOW_FLOOD,
-    Check,
-    checks,
-    time_answers,
-)
+from vlmtune.evaluation.audit.conduct import ANSWERS, Check, checks, time_answers
 from vlmtune.evaluation.audit.constants import Constant, best_constants
 from vlmtune.evaluation.audit.measured import EPSILON, Honest, Outcome, Trial
 from vlmtune.evaluation.audit.subject import Paid, Subject
@@ -152,6 +146,9 @@ def _honest(
     rows: list[Honest] = []
     silent = 0
     for case in cases:
+        if not subject.applies(case.example, form.say(case, case.gold)):
+            silent += 1
+            continue
         right = _honest_pay(subject, case, form.say(case, case.gold))
         wrongs = [_honest_pay(subject, case, form.say(case, text)).value for text in case.wrongs]
         if right.value is None or any(value is None for value in wrongs):
@@ -183,15 +180,10 @@ def _attack(subject: Subject, attack: Attack, honest: Sequence[Honest], form: Fo
             # Upper-casing '3' is no attack.
             continue
         example = row.case.example
-        started = time.perf_counter()
+        # A busy machine must not be taken for a slow reward: only its own work counts.
+        started = time.process_time()
         paid = subject.pay(example, completion)
-        seconds = time.perf_counter() - started
-        if attack.most_rows is not None and seconds > SLOW_FLOOD:
-            # A busy machine must not be taken for a slow reward.
-            started = time.perf_counter()
-            subject.pay(example, completion)
-            seconds = min(seconds, time.perf_counter() - started)
-        slowest = max(slowest, seconds)
+        slowest = max(slowest, time.process_time() - started)
         if paid.error:
             errors.append(f"{example.id}: {paid.error}")
         elif paid.value is not None:

@@ -1,15 +1,13 @@
 """The reward under audit: found by name, class or file, and asked without hiding what it raises.
 
-spatial                               a reward of this package
-strict.py, my_pack.strict             a file or module of the user's own with a `build`
-strict.py:Strict, my_pack:strict      a class or function in it
-vlmtune.rewards:CountingRewardFunction
+spatial                                   a reward of this package
+strict.py, my_pack.strict                 a file or module of the user's own
+strict.py:brevity                         one function or class of a file
+vlmtune.rewards:CountingRewardFunction    a class of a module
 """
 
 import importlib
-import importlib.util
 import inspect
-import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from vlmtune import discovery
-from vlmtune.errors import ConfigError, VlmtuneError
+from vlmtune.config import RewardConfig
+from vlmtune.errors import ConfigError, RewardError, VlmtuneError
+from vlmtune.rewards import build_reward, load_reward
+from vlmtune.rewards.columns import columns_of
+from vlmtune.rewards.weighted import prepared, told
 from vlmtune.types import JSON, Example
 
 
@@ -26,7 +28,7 @@ class Paid:
     """What a reward gave for one answer.
 
     Attributes:
-        value: The reward, or None where it does not apply or raised.
+        value: The reward as a share of the most it gives; None where it does not apply or raised.
         why: Its own reason, or "".
         error: "ValueError: ... (strict.py:12)" when it raised, else "".
     """
@@ -48,6 +50,11 @@ class Subject:
     name: str
     reward: Any
 
+    @property
+    def largest(self) -> float:
+        """The most that it gives; values are shares of it."""
+        return float(getattr(self.reward, "largest", 1.0)) or 1.0
+
     def pay(self, example: Example, completion: str) -> Paid:
         """Ask for one reward.
 
@@ -56,6 +63,8 @@ class Subject:
         """
         try:
             return self._paid(example, completion)
+        except RewardError as error:
+            return Paid(value=None, error=" ".join(str(error).split())[:300])
         except VlmtuneError:
             raise
         except Exception as error:  # noqa: BLE001 - an audit names whatever the reward raises
@@ -66,11 +75,17 @@ class Subject:
     ) -> list[float | None]:
         """Ask for a batch the way TRL does; whatever the reward raises is left alone."""
         paid = self.reward(
-            prompts=[example.question for example in examples],
+            prompts=[[{"role": "user", "content": example.question}] for example in examples],
             completions=list(completions),
             **columns_of(examples),
         )
-        return [None if value is None else float(value) for value in paid]
+        return [None if value is None else float(value) / self.largest for value in paid]
+
+    def applies(self, example: Example, completion: str) -> bool:
+        """Tell whether a reward that may pass over rows grades this one."""
+        if not hasattr(self.reward, "score_batch"):
+            return True
+        return self.pay_batch([example], [completion])[0] is not None
 
     def _paid(self, example: Example, completion: str) -> Paid:
         if not hasattr(self.reward, "score"):
@@ -78,67 +93,61 @@ class Subject:
         score = self.reward.score(example, completion)
         if score is None:
             return Paid(value=None)
-        return Paid(value=float(score.value), why=score.why)
+        return Paid(value=float(score.value) / self.largest, why=score.why)
 
 
-def open_reward(name: str, options: Mapping[str, JSON]) -> Subject:
+def open_reward(name: str, config: RewardConfig, examples: Sequence[Example] = ()) -> Subject:
     """Find a reward and build it.
 
     Args:
         name: A name, file or module, with ":attribute" for a class or function in it.
-        options: The config's `reward` section.
+        config: The config's `reward` section.
+        examples: The rows, which some rewards must see before they can grade.
 
     Raises:
-        ConfigError: If there is none, it takes other options, or it cannot be called.
+        ConfigError: If there is none, a setting is out of range, or it cannot be called.
     """
     place, _, attribute = name.rpartition(":")
-    if not place or "/" in attribute or "\\" in attribute:
-        built = discovery.load("reward", name).build({**options, "type": name})
-    else:
+    if place and attribute.isidentifier():
         found = getattr(_module(place), attribute, None)
         if found is None:
             raise ConfigError(f"reward '{name}': {place} has no '{attribute}'; check the spelling")
-        built = _built(found, options) if inspect.isclass(found) else found
-    if not callable(built):
+        if inspect.isclass(found):
+            reward = _built(found, config.model_dump())
+        elif place.endswith(".py"):
+            reward = load_reward(name, config)
+        else:
+            reward = found
+    else:
+        reward = load_reward(name, config)
+    if not callable(reward):
         raise ConfigError(
-            f"reward '{name}' gives {type(built).__name__}, which cannot be called; "
-            "a reward is f(prompts=, completions=, **columns) -> list of floats"
+            f"reward '{name}' is {type(reward).__name__}, which cannot be called; a reward is "
+            "f(prompts=, completions=, **columns) -> list of numbers"
         )
-    return Subject(name=name, reward=built)
+    return Subject(name=name, reward=prepared(reward, examples))
 
 
-def columns_of(examples: Sequence[Example]) -> dict[str, list[JSON]]:
-    """Lay rows out as the columns that a trainer hands to a reward."""
-    names = dict.fromkeys(name for example in examples for name in example.facts)
-    columns = {name: [example.facts.get(name) for example in examples] for name in names}
-    return columns | {
-        "answer": [example.answer for example in examples],
-        "solution": [example.answer for example in examples],
-        "question": [example.question for example in examples],
-        "kind": [example.kind.value for example in examples],
-        "choices": [list(example.choices) for example in examples],
-    }
+def configured_reward(config: RewardConfig, examples: Sequence[Example]) -> Subject:
+    """Build the reward of a run, of one name or of several.
+
+    Raises:
+        ConfigError: If a name is unknown or settings contradict each other.
+    """
+    reward = build_reward(config, examples=examples)
+    return Subject(name=told(reward), reward=reward)
 
 
 def _module(place: str) -> Any:
-    if not place.endswith(".py"):
-        try:
-            return importlib.import_module(place)
-        except ModuleNotFoundError as error:
-            if error.name is None or not place.startswith(error.name):
-                raise
-            raise ConfigError(f"reward module '{place}' not found; check the spelling") from None
-    path = Path(place)
-    if not path.is_file():
-        raise ConfigError(f"reward file '{path}' not found; paths start at {Path.cwd()}")
-    spec = importlib.util.spec_from_file_location(f"vlmtune_audited_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"reward file '{path}' cannot be imported as Python")
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up by its name while they are being built.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    if place.endswith(".py"):
+        return discovery.load_file("reward", place)
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        # A missing part of the name is the user's; anything else is missing inside the module.
+        if error.name is None or not (place == error.name or place.startswith(error.name + ".")):
+            raise
+        raise ConfigError(f"reward module '{place}' not found; check the spelling") from None
 
 
 def _built(kind: Callable[..., Any], options: Mapping[str, JSON]) -> Any:

@@ -164,6 +164,7 @@ def _judge_partial(outcome: Outcome, margin: float, *, limit: float | None) -> V
         return Verdict(status=FAIL, said=said, worst=_worst(paid))
     if paid:
         said = f"earns {gain_of(outcome.trials):.2f} more than a plain wrong answer on average"
+        said += f", something in {_of(paid, outcome)}"
         return Verdict(status=WARN, said=said, worst=_worst(paid))
     return Verdict(status=PASS, said="earns no more than a plain wrong answer")
 
