@@ -216,6 +216,21 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a training starts from.
+
+    Attributes:
+        model: Alias, folder or hub id of the weights.
+        adapter: Folder of an adapter above them, or None.
+        merge: Add that adapter to the weights, and train something new; else it is trained on.
+    """
+
+    model: str
+    adapter: Path | None = None
+    merge: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
     """What a finished training came to.
 

@@ -150,8 +150,12 @@ def write_json(path: Path, value: Mapping[str, JSON]) -> None:
 
 def write_lines(path: Path, records: Sequence[Mapping[str, JSON]]) -> None:
     """Write JSON Lines, one object a line; NaN and infinities are bugs and raise ValueError."""
-    lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records]
-    path.write_text("".join(f"{_writable(line)}\n" for line in lines), encoding="utf-8")
+    path.write_text("".join(map(as_line, records)), encoding="utf-8")
+
+
+def as_line(record: Mapping[str, JSON]) -> str:
+    """Write one line of JSON Lines; NaN and infinities are bugs and raise ValueError."""
+    return f"{_writable(json.dumps(record, ensure_ascii=False, allow_nan=False))}\n"
 
 
 def _writable(text: str) -> str:

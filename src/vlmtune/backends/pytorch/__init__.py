@@ -6,11 +6,16 @@
 import importlib.metadata
 import importlib.util
 import logging
+from collections.abc import Sequence
 
-from vlmtune.protocols import Generator
-from vlmtune.types import Problem
+from vlmtune.backends.rollouts import Grade, Observe
+from vlmtune.config import RunConfig
+from vlmtune.protocols import Generator, Journal
+from vlmtune.types import Lesson, Problem, Stage, Start, TrainResult
 
 NAME = "pytorch"
+TRAINS = ("sft", "dpo", "grpo")
+"""Stages that this backend trains."""
 INSTALL = 'pip install "vlmtune[cuda]" (in a checkout: pip install -e ".[cuda]")'
 GENERATES_WITH = ("torch", "torchvision", "transformers")
 TRAINS_WITH = (*GENERATES_WITH, "trl", "peft", "accelerate", "datasets")
@@ -68,3 +73,102 @@ def load_generator(model: str, *, batch_rows: int = 64) -> Generator:
     from vlmtune.backends.pytorch.model import Loading, load
 
     return TorchGenerator(load(resolved, Loading()), batch_rows=batch_rows)
+
+
+def check_settings(config: RunConfig) -> list[str]:
+    """Refuse settings that this backend cannot honour; nothing is loaded.
+
+    Returns:
+        Notes about settings without an effect.
+
+    Raises:
+        ConfigError: If a setting cannot be honoured.
+        MissingDependency: If one needs a library that is not installed.
+    """
+    from vlmtune.backends.pytorch import grpo_settings, settings
+
+    settings.check(config)
+    own = grpo_settings.check(config) if config.stage is Stage.GRPO else []
+    return [*settings.notes(config), *own]
+
+
+def train_sft(
+    config: RunConfig,
+    start: Start,
+    lessons: Sequence[Lesson],
+    evaluation: Sequence[Lesson],
+    journal: Journal,
+) -> TrainResult:
+    """Train on prompts and their answers, from `start` to a finished model.
+
+    Args:
+        config: A checked config.
+        start: What to load.
+        lessons: Rows to train on.
+        evaluation: Rows whose loss is measured.
+        journal: The run.
+
+    Raises:
+        DataError: If rows are too long and the policy is error.
+        CheckpointError: If the model cannot be loaded.
+        RunFailed: If training began and could not go on.
+    """
+    from vlmtune.backends.pytorch.opening import fitted, open_model
+
+    loaded = open_model(config, start, journal)
+    from vlmtune.backends.pytorch import sft
+
+    kept, held = fitted(config, loaded, lessons), fitted(config, loaded, evaluation)
+    return sft.train_sft(loaded, config, kept, held, journal)
+
+
+def train_dpo(
+    config: RunConfig,
+    start: Start,
+    lessons: Sequence[Lesson],
+    evaluation: Sequence[Lesson],
+    journal: Journal,
+) -> TrainResult:
+    """Train on chosen against rejected answers; as `train_sft` otherwise."""
+    from vlmtune.backends.pytorch.opening import fitted, open_model
+
+    loaded = open_model(config, start, journal)
+    from vlmtune.backends.pytorch import dpo
+
+    continued = start.adapter is not None and not start.merge
+    kept, held = fitted(config, loaded, lessons), fitted(config, loaded, evaluation)
+    return dpo.train_dpo(loaded, config, kept, held, journal, continued=continued)
+
+
+def train_grpo(
+    config: RunConfig,
+    start: Start,
+    lessons: Sequence[Lesson],
+    evaluation: Sequence[Lesson],
+    journal: Journal,
+    *,
+    grade: Grade,
+    observe: Observe,
+) -> TrainResult:
+    """Train on groups of the model's own answers; as `train_sft` otherwise.
+
+    Args:
+        config: A checked config.
+        start: What to load.
+        lessons: Prompts to train on; their answers are not looked at.
+        evaluation: Prompts whose mean reward is measured.
+        journal: The run.
+        grade: The reward.
+        observe: Told of every rollout.
+    """
+    from vlmtune.backends.pytorch.opening import fitted, open_model
+
+    loaded = open_model(config, start, journal)
+    from vlmtune.backends.pytorch import grpo
+
+    room = config.grpo.max_completion_length
+    kept = fitted(config, loaded, lessons, room=room)
+    held = fitted(config, loaded, evaluation, room=room)
+    return grpo.train_grpo(
+        loaded, config, kept, held, journal, grade=grade, observe=observe
+    )

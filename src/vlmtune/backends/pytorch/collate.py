@@ -65,7 +65,7 @@ class Collator:
             answered_BT[place, start:end] = 1
             seen_BT[place, :end] = 1
             types_BT[place, :start] = row.token_types_T
-        batch = {"input_ids": ids_BT, "attention_mask": seen_BT, **_pictures(inputs)}
+        batch = {"input_ids": ids_BT, "attention_mask": seen_BT, **concatenated(inputs)}
         if self._takes_types:
             batch["mm_token_type_ids"] = types_BT
         if self.paired:
@@ -73,7 +73,7 @@ class Collator:
         return batch | {"labels": ids_BT.masked_fill(answered_BT == 0, IGNORED)}
 
 
-def _pictures(inputs: Sequence[PromptInputs]) -> dict[str, torch.Tensor]:
+def concatenated(inputs: Sequence[PromptInputs]) -> dict[str, torch.Tensor]:
     """Put the pictures of all rows behind each other; rows without any add nothing."""
     names = {name: None for row in inputs for name in row.pictures}
     return {

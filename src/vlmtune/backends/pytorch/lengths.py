@@ -66,6 +66,7 @@ def fit(
     reader: PromptReader,
     config: RunConfig,
     *,
+    room: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Fitted:
     """Hold rows against `training.max_length` and `max_prompt_length`, by `on_overlong`.
@@ -74,6 +75,7 @@ def fit(
         lessons: The rows.
         reader: Counts tokens as training does.
         config: Limits and policy.
+        room: Tokens that answers may take, where the rows' own answers do not count.
         progress: Called with the number of rows looked at since the last call.
 
     Raises:
@@ -87,11 +89,11 @@ def fit(
     longest = 0
     for lesson in lessons:
         found: Lesson | None = lesson
-        excess, length, sentence = _excess(lesson, reader, config)
+        excess, length, sentence = _excess(lesson, reader, config, room)
         if excess > 0:
             long.append(f"{lesson.prompt.example_id}: {sentence}")
             if policy == "resize":
-                found, length = _shrunk(lesson, reader, config)
+                found, length = _shrunk(lesson, reader, config, room)
                 resized.append(lesson.prompt.example_id)
             elif policy == "drop":
                 found = None
@@ -114,11 +116,14 @@ def _too_long(long: Sequence[str], total: int) -> str:
     )
 
 
-def _excess(lesson: Lesson, reader: PromptReader, config: RunConfig) -> tuple[int, int, str]:
+def _excess(
+    lesson: Lesson, reader: PromptReader, config: RunConfig, room: int | None
+) -> tuple[int, int, str]:
     """Count the tokens beyond the limits, those of the whole row, and say so."""
     prompt = len(reader.read(lesson.prompt).ids_T)
     texts = [text for text in (lesson.answer, lesson.rejected) if text is not None]
-    length = prompt + max((len(reader.target_ids(text)) for text in texts), default=0)
+    answers = [len(reader.target_ids(text)) for text in texts] if room is None else [room]
+    length = prompt + max(answers, default=0)
     training = config.training
     over = [
         (found - limit, f"{found} tokens, training.{key} is {limit}")
@@ -132,7 +137,9 @@ def _excess(lesson: Lesson, reader: PromptReader, config: RunConfig) -> tuple[in
     return excess, length, sentence
 
 
-def _shrunk(lesson: Lesson, reader: PromptReader, config: RunConfig) -> tuple[Lesson, int]:
+def _shrunk(
+    lesson: Lesson, reader: PromptReader, config: RunConfig, room: int | None
+) -> tuple[Lesson, int]:
     """Make the pictures of one row smaller until it fits.
 
     Raises:
@@ -140,7 +147,7 @@ def _shrunk(lesson: Lesson, reader: PromptReader, config: RunConfig) -> tuple[Le
     """
     share, found = 1.0, lesson
     for _ in range(_TRIES):
-        excess, length, sentence = _excess(found, reader, config)
+        excess, length, sentence = _excess(found, reader, config, room)
         if excess <= 0:
             return found, length
         tokens = int(reader.read(found.prompt).token_types_T.sum())
@@ -150,7 +157,7 @@ def _shrunk(lesson: Lesson, reader: PromptReader, config: RunConfig) -> tuple[Le
         images = tuple(ShrunkImage(image, share) for image in lesson.prompt.images)
         found = replace(lesson, prompt=replace(lesson.prompt, images=images))
     else:
-        excess, length, sentence = _excess(found, reader, config)
+        excess, length, sentence = _excess(found, reader, config, room)
         if excess <= 0:
             return found, length
     raise DataError(

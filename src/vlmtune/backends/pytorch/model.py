@@ -159,6 +159,8 @@ def load(resolved: Resolved, loading: Loading) -> LoadedModel:
     """
     import transformers
 
+    # A bar that counts tensors says nothing to people, and would cross the run's own.
+    transformers.utils.logging.disable_progress_bar()
     folder = Path(resolved.location)
     config = read_json(folder / "config.json")
     _refuse_mlx_weights(folder, config)
@@ -262,9 +264,9 @@ def _fewer_bits(quantization: str, family: ModelFamily, dtype: torch.dtype) -> A
             f"model.quantization: {quantization} needs bitsandbytes; install vlmtune[cuda], or set "
             "it to none"
         )
-    # The vision tower is small and its errors reach every token, so it keeps its precision.
-    apart = [name.rpartition(".")[2] for name in (family.vision_module, family.projector_module)]
-    apart.append("lm_head")
+    # The vision tower is small and its errors reach every token, so it keeps its precision. Full
+    # names: transformers matches from the start, and would quantise what "visual" was to spare.
+    apart = [family.vision_module, family.projector_module, "lm_head"]
     if quantization == "8bit":
         return transformers.BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=apart)
     return transformers.BitsAndBytesConfig(
@@ -300,6 +302,8 @@ def _described(
         parameters=network.num_parameters(),
         architecture=str(network.config.model_type),
     )
+    # peft writes this into adapters; a hub id means something on other machines, a path does not.
+    network.name_or_path = hub_id(Path(resolved.location)) or str(resolved.location)
     suppressed = {reader.image_token_id}
     suppressed |= {vocabulary[name] for name in family.never_sampled if name in vocabulary}
     for name in ("video_token_id", "vision_start_token_id"):
@@ -314,6 +318,12 @@ def _described(
         suppressed=tuple(sorted(suppressed)),
         device=device,
     )
+
+
+def hub_id(folder: Path) -> str:
+    """Read the hub id out of a folder of the hub's cache; "" for any other folder."""
+    part = next((part for part in folder.parts if part.startswith("models--")), "")
+    return part.removeprefix("models--").replace("--", "/")
 
 
 def _end_ids(network: Any, end_id: int) -> frozenset[int]:

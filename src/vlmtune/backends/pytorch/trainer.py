@@ -8,6 +8,7 @@
 Everything that a run writes or is told goes through one callback to the run's journal.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -194,6 +195,7 @@ def train(trainer: Any, loaded: LoadedModel, config: RunConfig, journal: Journal
     from vlmtune.backends.pytorch.export import export
 
     resume = None if journal.resume_from is None else str(journal.resume_from)
+    generation = copy.deepcopy(loaded.base.generation_config)
     try:
         trainer.train(resume_from_checkpoint=resume)
     except torch.OutOfMemoryError as error:
@@ -209,6 +211,8 @@ def train(trainer: Any, loaded: LoadedModel, config: RunConfig, journal: Journal
             f"{error.strerror or error}; free space, then --resume auto goes on from the last "
             "checkpoint"
         ) from error
+    # The trainer replaces the list of end tokens by the tokenizer's one.
+    loaded.base.generation_config = generation
     if not journal.stopping:
         export(loaded, config, journal.model_folder)
     return TrainResult(

@@ -1,0 +1,97 @@
+"""From what a run starts with to a model that is ready to train."""
+
+import logging
+import os
+from collections.abc import Sequence
+
+from vlmtune.backends.pytorch import settings
+from vlmtune.backends.pytorch.choices import Loading
+from vlmtune.backends.pytorch.devices import (
+    choose_device,
+    device_memory_gib,
+    warn_about_mps,
+)
+from vlmtune.backends.pytorch.lengths import fit
+from vlmtune.backends.pytorch.model import LoadedModel, load
+from vlmtune.backends.pytorch.tuning import adapt, merged, trained_counts, weight_groups
+from vlmtune.config import RunConfig
+from vlmtune.models.resolve import check_memory, fetch, machine_memory_gib, resolve
+from vlmtune.protocols import Journal
+from vlmtune.types import Lesson, Start
+
+MERGED = "merged_base"
+"""Folder in the run's own, for weights that an adapter was merged into: new adapters need them."""
+
+_log = logging.getLogger("vlmtune")
+
+
+def open_model(config: RunConfig, start: Start, journal: Journal) -> LoadedModel:
+    """Load, merge or continue, and decide what trains.
+
+    Args:
+        config: A checked config.
+        start: What to load.
+        journal: The run; merged weights are written to its folder.
+
+    Raises:
+        CheckpointError: If the model or adapter cannot be loaded.
+        ConfigError: If a setting does not fit the model.
+        BackendUnavailable: If the device does not exist or cannot hold or train the model.
+    """
+    os.environ.update(settings.environment(config, folder=journal.model_folder))
+    loaded = _loaded(config, start.model, settings.loading(config))
+    adapter = start.adapter
+    if start.merge and adapter is not None:
+        loaded = merged(loaded, adapter)
+        base = journal.model_folder / MERGED
+        loaded.network.save_pretrained(base)
+        loaded.reader.processor.save_pretrained(base)
+        loaded.network.name_or_path = str(base)
+        adapter = None
+    loaded = adapt(loaded, settings.tuning(config), seed=config.seed, adapter=adapter)
+    weight_groups(loaded, settings.rates(config), weight_decay=config.training.weight_decay)
+    counts = trained_counts(loaded)
+    _log.info("training %s of %s weights", sum(counts.values()) - counts["all"], counts["all"])
+    if loaded.device == "mps":
+        warn_about_mps(loaded.network)
+    return loaded
+
+
+def _loaded(config: RunConfig, name: str, loading: Loading) -> LoadedModel:
+    resolved = resolve(name, backend="pytorch")
+    available_gib = device_memory_gib(choose_device(loading.device)) or machine_memory_gib()
+    check_memory(resolved, available_gib=available_gib)
+    resolved = fetch(resolved)
+    if warning := check_memory(resolved, available_gib=available_gib):
+        _log.warning(warning)
+    return load(resolved, loading)
+
+
+def fitted(
+    config: RunConfig,
+    loaded: LoadedModel,
+    lessons: Sequence[Lesson],
+    *,
+    room: int | None = None,
+) -> list[Lesson]:
+    """Hold rows against the length limits, and say what became of long ones.
+
+    Args:
+        config: Limits and policy.
+        loaded: Counts tokens.
+        lessons: The rows.
+        room: Tokens that answers may take, where the rows' own answers do not count.
+
+    Raises:
+        DataError: If rows are too long and the policy is error, or none is left.
+    """
+    found = fit(lessons, loaded.reader, config, room=room)
+    if found.dropped:
+        _log.warning("%d rows are too long and are left out: %s", *_told(found.dropped))
+    if found.resized:
+        _log.warning("%d rows got smaller pictures to fit: %s", *_told(found.resized))
+    return list(found.lessons)
+
+
+def _told(names: Sequence[str]) -> tuple[int, str]:
+    return len(names), ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")

@@ -1,0 +1,169 @@
+"""What a run starts from: a model, or what an earlier stage left behind.
+
+--sft_checkpoint ./outputs/sft                          a finished run: its adapter or weights
+--sft_checkpoint ./outputs/sft/checkpoints/step_000100  one of its checkpoints
+--sft_checkpoint ./my_adapter                           any adapter in peft's layout
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlmtune.config import RunConfig
+from vlmtune.errors import CheckpointError, ConfigError
+from vlmtune.models.checkpoints import read_json
+from vlmtune.models.resolve import resolve
+from vlmtune.training import checkpoints
+from vlmtune.types import JSON, Start
+
+ADAPTER, WEIGHTS = "adapter_config.json", "config.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """The run that another one starts from.
+
+    Attributes:
+        folder: Where it lies.
+        stage: Its stage, or "" for a folder that is no run of ours.
+        steps: Its updates, or None.
+        model: The model that it started from, or "".
+    """
+
+    folder: str
+    stage: str
+    steps: int | None
+    model: str
+
+
+def start(config: RunConfig) -> tuple[Start, Parent | None, str]:
+    """Find out what to load.
+
+    Returns:
+        What to load, the run that it comes from, and a line that says so.
+
+    Raises:
+        CheckpointError: If there is no model in `model.start_from`, or its adapter belongs to
+            another model than `model.name`.
+        ConfigError: If the settings cannot be followed with what lies there.
+    """
+    model = config.model
+    if model.start_from is None:
+        return Start(model=model.name), None, f"{model.name}, as published"
+    folder = _with_model(Path(model.start_from).expanduser())
+    parent = _parent(folder)
+    if (folder / ADAPTER).is_file():
+        return _from_adapter(config, folder, parent)
+    if model.start_adapter == "merge":
+        raise ConfigError(
+            f"model.start_adapter: merge, and {folder} holds whole weights; leave it out"
+        )
+    return Start(model=str(folder)), parent, f"the weights in {folder}"
+
+
+def _from_adapter(config: RunConfig, folder: Path, parent: Parent) -> tuple[Start, Parent, str]:
+    model = config.model
+    base = str(read_json(folder / ADAPTER).get("base_model_name_or_path") or "")
+    if "name" in model.model_fields_set or not base:
+        _refuse_other_base(model.name, parent, base=base, folder=folder)
+        base = model.name
+    elif parent.model and parent.model != base and not Path(base).is_dir():
+        base = parent.model
+    if model.start_adapter == "merge":
+        line = f"the adapter in {folder} merged into {base}"
+        return Start(model=base, adapter=folder, merge=True), parent, line
+    if model.tuning == "full":
+        raise ConfigError(
+            f"model.tuning: full cannot continue the adapter in {folder}; merge it first with "
+            "model.start_adapter: merge"
+        )
+    _refuse_other_adapter(config, folder)
+    line = f"the adapter in {folder}, continued, on {base}"
+    return Start(model=base, adapter=folder), parent, line
+
+
+def _refuse_other_base(name: str, parent: Parent, *, base: str, folder: Path) -> None:
+    """An adapter on a model that it was not trained on gives noise without a word of warning."""
+    same = {base, parent.model, Path(base).name}
+    both_local = Path(name).exists() and Path(base).exists()
+    if not base or name in same or (both_local and Path(name).samefile(base)):
+        return
+    if _hub_snapshot(base) == name:
+        return
+    if resolve(name, backend="pytorch").location == base:
+        return
+    raise CheckpointError(
+        f"the adapter in {folder} was trained on {base}, and model.name says {name}; leave "
+        "model.name out, or name that model"
+    )
+
+
+def _hub_snapshot(path: str) -> str:
+    """Read the hub id out of a path in the hub's cache, or "" where there is none."""
+    part = next((part for part in Path(path).parts if part.startswith("models--")), "")
+    return part.removeprefix("models--").replace("--", "/")
+
+
+def _refuse_other_adapter(config: RunConfig, folder: Path) -> None:
+    """A continued adapter keeps its shape; a setting that says otherwise would be ignored."""
+    found = read_json(folder / ADAPTER)
+    lora = config.model.lora
+    stated = {"rank": ("r", lora.rank), "alpha": ("lora_alpha", lora.alpha)}
+    for key, (theirs, wanted) in stated.items():
+        if key in lora.model_fields_set and found.get(theirs) != wanted:
+            raise ConfigError(
+                f"model.lora.{key} is {wanted} and the adapter in {folder} has {found.get(theirs)},"
+                " which it keeps; leave it out, or merge it with model.start_adapter: merge"
+            )
+    wants_dora = config.model.tuning == "dora"
+    if "tuning" in config.model.model_fields_set and bool(found.get("use_dora")) != wants_dora:
+        kind = "dora" if found.get("use_dora") else "lora"
+        raise ConfigError(
+            f"model.tuning is {config.model.tuning} and the adapter in {folder} is {kind}; set it "
+            f"to {kind}, or merge it with model.start_adapter: merge"
+        )
+
+
+def _with_model(folder: Path) -> Path:
+    """Find the model in a run's folder: finished, else its newest checkpoint."""
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"model.start_from {folder} does not exist; name the folder of a run, a checkpoint or "
+            "an adapter"
+        )
+    if (folder / ADAPTER).is_file() or (folder / WEIGHTS).is_file():
+        return folder
+    moved = _json(folder / "run.json").get("result", {}).get("model")
+    if moved and _holds_model(Path(moved)):
+        return Path(moved)
+    if found := checkpoints.steps(folder):
+        return found[-1]
+    raise CheckpointError(
+        f"model.start_from {folder} holds neither an adapter nor weights nor checkpoints; name the "
+        "folder of a run that was trained"
+    )
+
+
+def _holds_model(folder: Path) -> bool:
+    return (folder / ADAPTER).is_file() or (folder / WEIGHTS).is_file()
+
+
+def _parent(folder: Path) -> Parent:
+    near = (folder, *folder.resolve().parents[:2])
+    runs = [place for place in near if (place / "run.json").is_file()]
+    record = _json(runs[0] / "run.json") if runs else {}
+    started = record.get("start") or {}
+    return Parent(
+        folder=str(folder),
+        stage=str(record.get("stage", "")),
+        steps=(record.get("result") or {}).get("steps"),
+        model=str(started.get("model", "")),
+    )
+
+
+def _json(path: Path) -> dict[str, JSON]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,201 @@
+"""A training, from the config to a finished model that loads by itself.
+
+    settings -> folder -> rows -> lessons -> the backend's trainer -> model, metrics, run.json
+
+What is wrong with settings or rows is told before any weight is loaded. What differs between the
+stages stands in `sft.py`, `dpo.py` and `grpo.py`.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from vlmtune import config_file
+from vlmtune.backends import select
+from vlmtune.config import RunConfig
+from vlmtune.data.training_sets import TrainingSets, load_training_sets
+from vlmtune.errors import BackendUnavailable, ConfigError, MissingDependency
+from vlmtune.training import dpo, grpo, lineage, run_folder, sft
+from vlmtune.training.journal import RunJournal
+from vlmtune.training.progress import Tracks
+from vlmtune.training.row_sets import data_record
+from vlmtune.training.run_directory import RUN, write_json
+from vlmtune.training.versions import versions
+from vlmtune.types import JSON, Stage, Start, TrainResult
+
+STAGES = {Stage.SFT: sft.train, Stage.DPO: dpo.train, Stage.GRPO: grpo.train}
+"""Stage -> what calls the backend with its rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a training came to.
+
+    Attributes:
+        directory: The run's folder, as the user would type it.
+        result: Steps, metrics and where the model is.
+        stopped: The signal that ended it early, or "".
+        seconds: How long it took.
+    """
+
+    directory: Path
+    result: TrainResult
+    stopped: str
+    seconds: float
+
+
+def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Trained:
+    """Train a stage and leave the model, its metrics and its story behind.
+
+    Args:
+        config: The run; its output folder is `output_dir` or outputs/<run_name or stage>.
+        console: Where progress and the summary go.
+        notes: Lines that run.json repeats, such as how a key was understood.
+
+    Raises:
+        ConfigError: If a setting cannot be honoured, or the output folder is in use.
+        DataError: If rows cannot be used.
+        BackendUnavailable: If the backend cannot train this stage.
+        RunFailed: If training began and could not go on.
+    """
+    selection = select.select(config.backend)
+    backend: Any = selection.backend
+    said = [*notes, *check(config, backend)]
+    start, parent, line = lineage.start(config)
+    with run_folder.opened(config) as place:
+        for text in (f"start    {line}", *(f"changed  {change}" for change in place.changes)):
+            console.print(text, markup=False)
+        tracks = Tracks(console)
+        sets = load_training_sets(config, track=tracks)
+        _check_evaluation(config, sets)
+        record: dict[str, JSON] = {
+            "made_by": run_folder.MARK,
+            "stage": config.stage.value,
+            "backend": backend.NAME,
+            "backend_reason": selection.reason,
+            "start": {"model": start.model, "from": line},
+            "parent": None if parent is None else asdict(parent),
+            "resumed_from": str(place.resume_from or ""),
+            "changed": list(place.changes),
+            "config": config_file.as_dict(config),
+            "versions": versions(),
+            "data": data_record(sets),
+            "notes": said,
+        }
+        trained = _recorded(_Work(config, backend, start, sets), place, record, tracks)
+    _tell(trained, console, config=config)
+    return trained
+
+
+def check(config: RunConfig, backend: Any) -> list[str]:
+    """Ask the backend whether it can do what the config says, before anything loads.
+
+    Args:
+        config: The run.
+        backend: A package in `vlmtune.backends`.
+
+    Returns:
+        Notes for the user.
+
+    Raises:
+        BackendUnavailable: If it cannot train this stage.
+        MissingDependency: If a library is missing that training needs.
+        ConfigError: If it cannot honour a setting.
+    """
+    stage = config.stage.value
+    if stage not in getattr(backend, "TRAINS", ()):
+        raise BackendUnavailable(
+            f"backend {backend.NAME} cannot train {stage} in this version; add --debug to rehearse "
+            "it with the same rows, prompts and rewards, or train with --backend pytorch"
+        )
+    if problems := backend.check_training():
+        told = "; ".join(f"{problem.what}: {problem.remedy}" for problem in problems)
+        raise MissingDependency(f"backend {backend.NAME} cannot train here: {told}")
+    notes: list[str] = backend.check_settings(config)
+    return notes
+
+
+def _check_evaluation(config: RunConfig, sets: TrainingSets) -> None:
+    if config.evaluation.strategy != "no" and sets.evaluation is None:
+        raise ConfigError(
+            f"evaluation.strategy is {config.evaluation.strategy} and there are no rows to "
+            f"evaluate on: {sets.no_evaluation}; name data.eval_datasets, or set strategy to no"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a stage is called with."""
+
+    config: RunConfig
+    backend: Any
+    start: Start
+    sets: TrainingSets
+
+    def do(self, journal: RunJournal) -> TrainResult:
+        stage = STAGES[self.config.stage]
+        return stage(self.config, self.backend, self.start, self.sets, journal)
+
+
+def _recorded(
+    work: _Work, place: run_folder.RunFolder, record: dict[str, JSON], tracks: Tracks
+) -> Trained:
+    """Train, and write to run.json how it went, whichever way it goes."""
+    started = time.perf_counter()
+    path = place.folder / RUN
+    write_json(path, record | {"status": "running"})
+    with tracks.updates() as advance:
+        journal = RunJournal(
+            place.folder,
+            model_folder=place.model_folder,
+            resume_from=place.resume_from,
+            keep=work.config.save.keep,
+            advance=advance,
+        )
+        try:
+            with journal.listening():
+                result = work.do(journal)
+        except BaseException as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            write_json(path, record | {"status": "failed", "why": reason, "steps": journal.step})
+            raise
+    trained = Trained(
+        directory=place.shown,
+        result=result,
+        stopped=journal.asked,
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    outcome = {
+        "steps": result.steps,
+        "of": journal.total,
+        "model": str(result.model.resolve()),
+        "metrics": {name: value for name, value in result.metrics.items() if math.isfinite(value)},
+    }
+    status = "stopped" if trained.stopped else "done"
+    write_json(path, record | {"status": status, "result": outcome, "seconds": trained.seconds})
+    return trained
+
+
+def _tell(trained: Trained, console: Console, *, config: RunConfig) -> None:
+    result, shown = trained.result, escape(str(trained.directory))
+    loss = result.metrics.get("train_loss", result.metrics.get("loss"))
+    mean = "" if loss is None else f", mean loss {loss:.4f}"
+    if trained.stopped:
+        console.print(
+            f"\n{trained.stopped} after {result.steps} updates: a checkpoint is saved. Go on with "
+            f"--resume auto --output_dir {shown}"
+        )
+        return
+    console.print(f"\n{result.steps} updates in {trained.seconds:.1f} s{mean}. Model in {shown}")
+    following = {Stage.SFT: Stage.DPO, Stage.DPO: Stage.GRPO}.get(config.stage)
+    if following is not None:
+        console.print(
+            f"Next: python scripts/train_{following.value}.py "
+            f"--{config.stage.value}_checkpoint {shown}"
+        )

@@ -1,0 +1,102 @@
+"""A few updates that are thrown away: does this model train here, on these rows?"""
+
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlmtune.config import RunConfig
+from vlmtune.data.training_sets import TrainingSets
+from vlmtune.training import dpo, lineage, sft
+from vlmtune.training.findings import Check, Track, judged
+from vlmtune.types import Stage
+
+_STAGES = {Stage.SFT: sft.train, Stage.DPO: dpo.train}
+
+
+class _Steps:
+    """A journal that keeps the losses and nothing on disk."""
+
+    def __init__(self, folder: Path, advance: Any) -> None:
+        self.scratch, self.model_folder, self.resume_from = folder, folder, None
+        self.losses: list[float] = []
+        self._advance = advance
+        self._last: dict[str, float] = {}
+
+    @property
+    def stopping(self) -> bool:
+        return False
+
+    @property
+    def last(self) -> Mapping[str, float]:
+        return dict(self._last)
+
+    def begin(self, *, step: int, total: int) -> None: ...
+
+    def advance(self, *, step: int) -> None:
+        self._advance(1)
+
+    def record(self, numbers: Mapping[str, float], *, step: int) -> None:
+        self._last |= numbers
+        if "loss" in numbers:
+            self.losses.append(numbers["loss"])
+
+    def keep(self, *, step: int) -> None: ...
+
+
+def trains(backend: Any, stage: Stage) -> bool:
+    """Tell whether a backend can try updates of a stage here."""
+    can = stage in _STAGES and stage.value in getattr(backend, "TRAINS", ())
+    return can and not backend.check_training()
+
+
+def try_updates(config: RunConfig, backend: Any, sets: TrainingSets, track: Track) -> Check:
+    """Train for `rehearsal.train_steps` updates in a temporary folder.
+
+    Args:
+        config: The run; its settings hold but for length, checkpoints and trackers.
+        backend: One that `trains`.
+        sets: The rows.
+        track: Opens a progress bar.
+
+    Returns:
+        A check that passes when every loss is finite.
+
+    Raises:
+        ConfigError: If the backend cannot honour a setting.
+        RunFailed: If an update fails.
+    """
+    count = config.rehearsal.train_steps
+    short = _shortened(config, count)
+    backend.check_settings(short)
+    start, _, _ = lineage.start(short)
+    with (
+        tempfile.TemporaryDirectory(prefix="vlmtune-trial-") as folder,
+        track("trying updates", count) as advance,
+    ):
+        journal = _Steps(Path(folder), advance)
+        _STAGES[config.stage](short, backend, start, sets, journal)
+    losses = " -> ".join(f"{loss:.3f}" for loss in journal.losses)
+    return judged(
+        "trial_updates",
+        f"{count} updates that were thrown away, loss {losses}",
+        fail=not journal.losses or not all(map(math.isfinite, journal.losses)),
+        remedy="lower training.learning_rate",
+    )
+
+
+def _shortened(config: RunConfig, count: int) -> RunConfig:
+    def with_(section: str, **values: object) -> Any:
+        return getattr(config, section).model_copy(update=values)
+
+    changed = {
+        "training": with_("training", max_steps=count, warmup_ratio=0.0, warmup_steps=0),
+        "evaluation": with_("evaluation", strategy="no"),
+        "save": with_(
+            "save", steps=count + 1, model_path=None, push_to_hub=False, hub_model_id=None
+        ),
+        "tracking": with_("tracking", log_steps=1, wandb=False, tensorboard=False, trackio=False),
+        "resume": "never",
+    }
+    return config.model_copy(update=changed)
