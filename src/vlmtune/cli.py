@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from vlmtune.cli_flags import Arguments, help_text, parse, script
 from vlmtune.cli_messages import INTERRUPTED, complain, complain_missing
-from vlmtune.errors import BackendUnavailable, ConfigError, VlmtuneError
+from vlmtune.errors import ConfigError, VlmtuneError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,16 +71,30 @@ def _run(arguments: Arguments, *, stage: str | None, checkout: Path) -> int:
         return 0
     if not config.data.datasets:
         return _evaluate_alone(config)
-    _refuse_training(config)
     notes = [*_read(resolved), *_unread(config)]
     _check_rewards(config)
+    return _rehearse(config, notes, console) if config.debug else _train(config, notes, console)
 
+
+def _rehearse(config: "RunConfig", notes: Sequence[str], console: "Console") -> int:
     from vlmtune.training import rehearsal
 
     _announce(config, console)
     _print_settings(config, notes, console)
     outcome = rehearsal.run(config, console=console, notes=notes)
     return 0 if outcome.ok else 1
+
+
+def _train(config: "RunConfig", notes: Sequence[str], console: "Console") -> int:
+    from vlmtune.backends.select import select
+    from vlmtune.training import train
+
+    # Whether this can be trained at all is told before the settings are listed.
+    found = [*notes, *train.check(config, select(config.backend).backend)]
+    _announce(config, console)
+    _print_settings(config, found, console)
+    trained = train.run(config, console=console, notes=notes)
+    return INTERRUPTED if trained.stopped == "SIGINT" else 1 if trained.stopped else 0
 
 
 def _resolve(arguments: Arguments, path: Path, *, stage: str | None) -> "Resolved":
@@ -112,11 +126,14 @@ def _read(resolved: "Resolved") -> list[str]:
 
 
 def _unread(config: "RunConfig") -> list[str]:
-    """Account for the settings that a rehearsal does not read."""
+    """Account for the settings that the run will not read."""
     from vlmtune import config_consumers, config_rules
 
-    unread = config_consumers.check(config, config_consumers.REHEARSAL)
-    return [*config_rules.unused(config), *unread]
+    reader = config_consumers.REHEARSAL if config.debug else config.backend
+    if reader not in config_consumers.READERS:
+        # Before a backend is chosen nobody can say what it reads.
+        return [*config_rules.unused(config)]
+    return [*config_rules.unused(config), *config_consumers.check(config, reader)]
 
 
 def _check_rewards(config: "RunConfig") -> None:
@@ -134,12 +151,13 @@ def _announce(config: "RunConfig", console: "Console") -> None:
 
     selection = select(config.backend)
     sources = ", ".join(dataset.name for dataset in config.data.datasets)
-    rows = config_rules.rehearsed(config).data.max_samples
+    rows = (config_rules.rehearsed(config) if config.debug else config).data.max_samples
+    rehearsed = ", rehearsed: no weight moves" if config.debug else ""
     plan = {
-        "stage": f"{config.stage.value}, rehearsed: no weight moves",
+        "stage": f"{config.stage.value}{rehearsed}",
         "backend": selection.reason,
         "model": config.model.name,
-        "rows": f"{rows} at most of {sources}",
+        "rows": f"{'all' if rows is None else f'{rows} at most'} of {sources}",
     }
     plan |= {f"not {problem.what}": problem.remedy for problem in selection.rejected}
     if config.stage.value == "grpo":
@@ -198,13 +216,4 @@ def _refuse_other_stage(config: "RunConfig", *, stage: str | None, path: Path) -
         raise ConfigError(
             f"stage is {found} in {path} or --set, and {script(stage)} runs {stage}; "
             f"use {script(found)}"
-        )
-
-
-def _refuse_training(config: "RunConfig") -> None:
-    if not config.debug:
-        raise BackendUnavailable(
-            "this version rehearses and cannot train yet; add --debug to rehearse "
-            f"{config.stage.value} with the same rows, prompts and rewards, or --dry_run to see "
-            "how the settings are read"
         )

@@ -25,7 +25,7 @@ from vlmtune.backends import select
 from vlmtune.config import RunConfig
 from vlmtune.data.training_sets import Advance, TrainingSets, load_training_sets
 from vlmtune.reports import html, thumbnails
-from vlmtune.training import dpo_rehearsal, grpo_rehearsal, run_directory, sft_rehearsal
+from vlmtune.training import dpo_rehearsal, grpo_rehearsal, run_directory, sft_rehearsal, trial
 from vlmtune.training.findings import Bench, Check, Findings, Record, Status, worst
 from vlmtune.training.row_sets import data_checks, data_record
 from vlmtune.types import Example, ImageRef, ModelInfo, Stage
@@ -94,7 +94,8 @@ def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Ou
         )
         bench = Bench(config=config, examples=examples, generator=generator, track=track)
         findings = STAGES[config.stage](bench)
-        checks = (*data_checks(sets, examples), *findings.checks)
+        tried = trial.checks(config, selection.backend, sets, track)
+        checks = (*data_checks(sets, examples), *findings.checks, *tried)
         identity = {
             "backend": selection.backend.NAME,
             "backend_reason": selection.reason,

@@ -2,12 +2,13 @@
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vlmtune.config import RunConfig
 from vlmtune.data.training_sets import TrainingSets
+from vlmtune.errors import RunFailed
 from vlmtune.training import dpo, lineage, sft
 from vlmtune.training.findings import Check, Track, judged
 from vlmtune.types import Stage
@@ -45,29 +46,26 @@ class _Steps:
     def keep(self, *, step: int) -> None: ...
 
 
-def trains(backend: Any, stage: Stage) -> bool:
-    """Tell whether a backend can try updates of a stage here."""
-    can = stage in _STAGES and stage.value in getattr(backend, "TRAINS", ())
-    return can and not backend.check_training()
-
-
-def try_updates(config: RunConfig, backend: Any, sets: TrainingSets, track: Track) -> Check:
-    """Train for `rehearsal.train_steps` updates in a temporary folder.
+def checks(config: RunConfig, backend: Any, sets: TrainingSets, track: Track) -> list[Check]:
+    """Train for `rehearsal.train_steps` updates in a temporary folder, where the backend trains.
 
     Args:
         config: The run; its settings hold but for length, checkpoints and trackers.
-        backend: One that `trains`.
+        backend: A package in `vlmtune.backends`.
         sets: The rows.
         track: Opens a progress bar.
 
     Returns:
-        A check that passes when every loss is finite.
+        A check that passes when every loss is finite; none where the backend does not train this
+        stage or `train_steps` is 0.
 
     Raises:
         ConfigError: If the backend cannot honour a setting.
-        RunFailed: If an update fails.
     """
     count = config.rehearsal.train_steps
+    trains = config.stage in _STAGES and config.stage.value in getattr(backend, "TRAINS", ())
+    if not count or not trains or backend.check_training():
+        return []
     short = _shortened(config, count)
     backend.check_settings(short)
     start, _, _ = lineage.start(short)
@@ -76,12 +74,19 @@ def try_updates(config: RunConfig, backend: Any, sets: TrainingSets, track: Trac
         track("trying updates", count) as advance,
     ):
         journal = _Steps(Path(folder), advance)
-        _STAGES[config.stage](short, backend, start, sets, journal)
-    losses = " -> ".join(f"{loss:.3f}" for loss in journal.losses)
+        try:
+            _STAGES[config.stage](short, backend, start, sets, journal)
+        except RunFailed as error:
+            return [judged("trial_updates", str(error), fail=True)]
+    return [_judged(journal.losses, count)]
+
+
+def _judged(found: Sequence[float], count: int) -> Check:
+    losses = " -> ".join(f"{loss:.3f}" for loss in found)
     return judged(
         "trial_updates",
         f"{count} updates that were thrown away, loss {losses}",
-        fail=not journal.losses or not all(map(math.isfinite, journal.losses)),
+        fail=not found or not all(map(math.isfinite, found)),
         remedy="lower training.learning_rate",
     )
 

@@ -1,6 +1,7 @@
 """From the config to what TRL, transformers and peft take; or a refusal, before anything loads.
 
-    check(config)                                       raises for what cannot be honoured here
+    check(config)                                       raises for what cannot be honoured here,
+                                                        beyond what config_rules.py says of all
     loading(config), tuning(config), rates(config)      for model.py and tuning.py
     arguments(config, folder=folder)                    what every TRL config shares
 
@@ -13,8 +14,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from vlmtune import config_rules
 from vlmtune.backends.pytorch.choices import PARTS, Loading, Part, Rates, Tuning
-from vlmtune.config import RunConfig
+from vlmtune.config import LoraConfig, RunConfig
 from vlmtune.errors import ConfigError, MissingDependency
 from vlmtune.types import Stage
 
@@ -29,13 +31,8 @@ def check(config: RunConfig) -> None:
     """
     _check_model(config)
     _check_parts(config)
-    _check_dpo(config)
     _check_machine(config)
     accumulation(config)
-    if config.save.push_to_hub and config.save.hub_model_id is None:
-        raise ConfigError(
-            "save.push_to_hub needs a place: save.hub_model_id: owner/name, or leave both out"
-        )
     if config.save.hub_model_id is not None and not config.save.push_to_hub:
         raise ConfigError(
             "save.hub_model_id is set and save.push_to_hub is not; set it, or leave both out"
@@ -44,34 +41,11 @@ def check(config: RunConfig) -> None:
 
 def _check_model(config: RunConfig) -> None:
     model = config.model
-    if model.name == "initialize":
-        raise ConfigError(
-            "model.name: initialize builds a nanoVLM, which transformers and TRL cannot load; "
-            "name a checkpoint of a supported family"
-        )
-    for key in ("load_backbone", "vlm_config"):
-        if key in model.model_fields_set:
-            raise ConfigError(
-                f"model.{key} describes a new nanoVLM, and {model.name} has an architecture of its "
-                "own; leave it out"
-            )
-    if model.quantization != "none" and model.tuning == "full":
-        raise ConfigError(
-            f"model.quantization: {model.quantization} freezes the weights, so model.tuning: full "
-            "would train none; use lora or dora, or quantization: none"
-        )
     _check_start(config)
-    if model.tuning == "full":
-        _refuse_idle_lora(config)
-        if model.dtype == "fp16":
-            raise ConfigError(
-                "model.dtype: fp16 cannot be trained itself, its steps round away; use bf16 or "
-                "fp32, or model.tuning: lora"
-            )
-    least, most = model.min_pixels, model.max_pixels
-    if least is not None and most is not None and least > most:
+    if model.tuning == "full" and model.dtype == "fp16":
         raise ConfigError(
-            f"model.min_pixels {least} is more than model.max_pixels {most}; swap them"
+            "model.dtype: fp16 cannot be trained itself, its steps round away; use bf16 or fp32, "
+            "or model.tuning: lora"
         )
     needed = {"flash_attention_2": "flash_attn"}.get(model.attention)
     if needed and importlib.util.find_spec(needed) is None:
@@ -105,53 +79,11 @@ def _check_start(config: RunConfig) -> None:
         )
 
 
-def _refuse_idle_lora(config: RunConfig) -> None:
-    given = sorted(config.model.lora.model_fields_set)
-    if given:
-        raise ConfigError(
-            f"model.lora.{given[0]} is set and model.tuning: full has no adapter; leave model.lora "
-            "out, or set tuning to lora"
-        )
-    if config.training.lr_lora is not None:
-        raise ConfigError(
-            "training.lr_lora is set and model.tuning: full has no adapter; leave it out, or use "
-            "training.learning_rate"
-        )
-
-
 def _check_parts(config: RunConfig) -> None:
-    training = config.training
-    rates_by_part = {
-        "vision": ("lr_vision_backbone", training.lr_vision_backbone),
-        "projector": ("lr_mp", training.lr_mp),
-        "language": ("lr_language_backbone", training.lr_language_backbone),
-    }
-    parts = trained_parts(config)
-    for part in PARTS:
-        key, rate = rates_by_part[part]
-        if rate is not None and part not in parts:
-            raise ConfigError(
-                f"training.{key} is set and model.freeze_{part} is true, so nothing takes that "
-                "rate; drop one of the two"
-            )
-    if not parts:
-        raise ConfigError(
-            "vision, projector and language are all frozen, so nothing would train; set one of "
-            "model.freeze_vision, model.freeze_projector, model.freeze_language to false"
-        )
-    if config.model.tuning != "full" and parts == {"projector"}:
+    if config.model.tuning != "full" and trained_parts(config) == {"projector"}:
         raise ConfigError(
             f"model.tuning: {config.model.tuning} has no place when vision and language are "
             "frozen; unfreeze one, or train the projector alone with tuning: full"
-        )
-
-
-def _check_dpo(config: RunConfig) -> None:
-    dpo = config.dpo
-    if dpo.label_smoothing and dpo.loss_type not in ("sigmoid", "robust"):
-        raise ConfigError(
-            f"dpo.label_smoothing {dpo.label_smoothing} has no meaning in dpo.loss_type: "
-            f"{dpo.loss_type}; use sigmoid (cDPO) or robust, or set it to 0"
         )
 
 
@@ -196,6 +128,8 @@ def notes(config: RunConfig) -> list[str]:
     found = []
     if config.hardware.use_vllm and config.stage is not Stage.GRPO:
         found.append(f"hardware.use_vllm has no effect: {config.stage.value} draws no completions")
+    if config.model.tuning == "full" and config.model.lora != LoraConfig():
+        found.append("model.lora has no effect: model.tuning is full, which has no adapter")
     return found
 
 
@@ -205,28 +139,12 @@ def world_size() -> int:
 
 
 def accumulation(config: RunConfig) -> int:
-    """Count the batches that make one update, from `global_batch_size` where it is set.
+    """Count the batches that make one update.
 
     Raises:
-        ConfigError: If the global batch cannot be divided, or both are set and disagree.
+        ConfigError: If `training.global_batch_size` cannot be divided among the processes.
     """
-    training = config.training
-    if training.global_batch_size is None:
-        return training.gradient_accumulation_steps
-    at_once = training.batch_size * world_size()
-    batches, rest = divmod(training.global_batch_size, at_once)
-    if rest or not batches:
-        raise ConfigError(
-            f"training.global_batch_size {training.global_batch_size} is no multiple of batch_size "
-            f"{training.batch_size} times {world_size()} processes; change one of them"
-        )
-    stated = "gradient_accumulation_steps" in training.model_fields_set
-    if stated and training.gradient_accumulation_steps != batches:
-        raise ConfigError(
-            f"training.global_batch_size {training.global_batch_size} takes {batches} batches, and "
-            f"gradient_accumulation_steps says {training.gradient_accumulation_steps}; drop one"
-        )
-    return batches
+    return config_rules.accumulation(config.training, devices=world_size())
 
 
 def loading(config: RunConfig) -> Loading:
@@ -243,18 +161,9 @@ def loading(config: RunConfig) -> Loading:
 
 
 def trained_parts(config: RunConfig) -> frozenset[Part]:
-    """Which parts train: what is not frozen; beside adapters only what is asked for."""
-    model, training = config.model, config.training
-    asked: dict[Part, tuple[bool | None, float | None]] = {
-        "vision": (model.freeze_vision, training.lr_vision_backbone),
-        "projector": (model.freeze_projector, training.lr_mp),
-    }
-    parts = set[Part]() if model.freeze_language else {"language"}
-    for part, (frozen, rate) in asked.items():
-        left_alone = model.tuning != "full" and rate is None if frozen is None else frozen
-        if not left_alone:
-            parts.add(part)
-    return frozenset(parts)
+    """Which parts train: those that are not frozen."""
+    frozen = config_rules.frozen(config)
+    return frozenset(part for part in PARTS if part not in frozen)
 
 
 def tuning(config: RunConfig) -> Tuning:

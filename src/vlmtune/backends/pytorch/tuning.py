@@ -222,7 +222,7 @@ def _refuse_idle_rates(rates: Rates, trained: set[tuple[Part, bool]]) -> None:
     for part in PARTS:
         own = getattr(rates, part)
         used = (part, False) in trained or ((part, True) in trained and rates.adapter is None)
-        if own is not None and not used:
+        if own and not used:
             raise ConfigError(
                 f"training.{keys[part]} is set and no weight of the {part} part takes it; leave it "
                 f"out, or set model.freeze_{part}: false"

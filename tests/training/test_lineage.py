@@ -1,0 +1,100 @@
+"""What a run starts from: published weights, an earlier run, a checkpoint, a bare adapter."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vlmtune import config_file
+from vlmtune.errors import CheckpointError, ConfigError
+from vlmtune.models.resolve import PICO_FOLDER
+from vlmtune.training import lineage
+
+
+def config(**flags):
+    return config_file.load(None, flags={"stage": "dpo", "backend": "pytorch", **flags})
+
+
+def adapter(folder: Path, **more) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"base_model_name_or_path": str(PICO_FOLDER), "r": 8, "lora_alpha": 16} | more
+    (folder / "adapter_config.json").write_text(json.dumps(about))
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    folder = adapter(tmp_path / "sft")
+    record = {"made_by": "training", "stage": "sft", "start": {"model": "pico"}}
+    (folder / "run.json").write_text(json.dumps(record | {"result": {"steps": 30}}))
+    return folder
+
+
+def test_without_a_start_the_named_model_is_loaded():
+    start, parent, line = lineage.start(config())
+    assert (start.model, start.adapter, parent) == ("pico", None, None)
+    assert line == "pico, as published"
+
+
+def test_a_runs_adapter_is_continued_and_its_story_is_told(run):
+    start, parent, line = lineage.start(config(**{"model.start_from": str(run)}))
+    assert start.adapter == run and not start.merge
+    assert Path(start.model) == PICO_FOLDER
+    assert parent is not None
+    assert (parent.stage, parent.steps, parent.model) == ("sft", 30, "pico")
+    assert "continued" in line
+
+
+def test_naming_the_same_model_by_its_alias_is_no_contradiction(run):
+    start, _, _ = lineage.start(config(**{"model.start_from": str(run), "model.name": "pico"}))
+    assert start.model == "pico"
+
+
+def test_an_adapter_of_another_model_is_refused(tmp_path):
+    folder = adapter(tmp_path / "other", base_model_name_or_path="Qwen/Qwen2.5-VL-3B-Instruct")
+    with pytest.raises(CheckpointError, match=r"was trained on Qwen/Qwen2\.5-VL-3B-Instruct"):
+        lineage.start(config(**{"model.start_from": str(folder), "model.name": "pico"}))
+
+
+def test_a_merge_is_said(run):
+    start, _, line = lineage.start(
+        config(**{"model.start_from": str(run), "model.start_adapter": "merge"})
+    )
+    assert start.merge and "merged into" in line
+
+
+def test_an_unfinished_run_gives_its_newest_checkpoint(tmp_path):
+    for step in (2, 10):
+        adapter(tmp_path / "sft" / "checkpoints" / f"step_{step:06d}")
+    (tmp_path / "sft" / "run.json").write_text(json.dumps({"stage": "sft"}))
+    start, parent, _ = lineage.start(config(**{"model.start_from": str(tmp_path / "sft")}))
+    assert start.adapter == tmp_path / "sft" / "checkpoints" / "step_000010"
+    assert parent is not None and parent.stage == "sft"
+
+
+def test_whole_weights_take_the_place_of_the_model(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    start, _, line = lineage.start(config(**{"model.start_from": str(tmp_path)}))
+    assert start.model == str(tmp_path) and start.adapter is None
+    assert "weights" in line
+
+
+BAD = [
+    ({"model.tuning": "full"}, r"model\.tuning: full cannot continue the adapter"),
+    ({"model.lora.rank": 4}, r"model\.lora\.rank is 4 and the adapter .* has 8"),
+    ({"model.lora.alpha": 4.0}, r"model\.lora\.alpha is 4\.0 and the adapter .* has 16"),
+    ({"model.tuning": "dora"}, r"model\.tuning is dora and the adapter .* is lora"),
+]
+
+
+@pytest.mark.parametrize(("flags", "message"), BAD)
+def test_settings_that_a_continued_adapter_cannot_follow_are_refused(run, flags, message):
+    with pytest.raises(ConfigError, match=message):
+        lineage.start(config(**{"model.start_from": str(run)}, **flags))
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="neither an adapter nor weights"):
+        lineage.start(config(**{"model.start_from": str(tmp_path)}))
+    with pytest.raises(CheckpointError, match="does not exist"):
+        lineage.start(config(**{"model.start_from": str(tmp_path / "x")}))
