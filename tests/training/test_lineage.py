@@ -17,7 +17,13 @@ def config(**flags):
 
 def adapter(folder: Path, **more) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"base_model_name_or_path": str(PICO_FOLDER), "r": 8, "lora_alpha": 16} | more
+    about: dict[str, object] = {
+        "base_model_name_or_path": str(PICO_FOLDER),
+        "r": 8,
+        "lora_alpha": 16,
+        "lora_dropout": 0.0,
+    }
+    about |= {"target_modules": r"model\.language_model\..*\.(?:q_proj|v_proj)"} | more
     (folder / "adapter_config.json").write_text(json.dumps(about))
     return folder
 
@@ -83,6 +89,8 @@ BAD = [
     ({"model.tuning": "full"}, r"model\.tuning: full cannot continue the adapter"),
     ({"model.lora.rank": 4}, r"model\.lora\.rank is 4 and the adapter .* has 8"),
     ({"model.lora.alpha": 4.0}, r"model\.lora\.alpha is 4\.0 and the adapter .* has 16"),
+    ({"model.lora.dropout": 0.5}, r"model\.lora\.dropout is 0\.5 and the adapter"),
+    ({"model.lora.target_modules": ["o_proj"]}, r"target_modules names o_proj, which the adapter"),
     ({"model.tuning": "dora"}, r"model\.tuning is dora and the adapter .* is lora"),
 ]
 

@@ -6,6 +6,7 @@
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,13 +109,24 @@ def _refuse_other_adapter(config: RunConfig, folder: Path) -> None:
     """A continued adapter keeps its shape; a setting that says otherwise would be ignored."""
     found = read_json(folder / ADAPTER)
     lora = config.model.lora
-    stated = {"rank": ("r", lora.rank), "alpha": ("lora_alpha", lora.alpha)}
+    stated = {
+        "rank": ("r", lora.rank),
+        "alpha": ("lora_alpha", lora.alpha),
+        "dropout": ("lora_dropout", lora.dropout),
+    }
     for key, (theirs, wanted) in stated.items():
         if key in lora.model_fields_set and found.get(theirs) != wanted:
             raise ConfigError(
                 f"model.lora.{key} is {wanted} and the adapter in {folder} has {found.get(theirs)},"
                 " which it keeps; leave it out, or merge it with model.start_adapter: merge"
             )
+    pattern = str(found.get("target_modules"))
+    absent = [name for name in lora.target_modules or () if not re.search(rf"\b{name}\b", pattern)]
+    if absent:
+        raise ConfigError(
+            f"model.lora.target_modules names {absent[0]}, which the adapter in {folder} does not "
+            "adapt; leave it out, or merge it with model.start_adapter: merge"
+        )
     wants_dora = config.model.tuning == "dora"
     if "tuning" in config.model.model_fields_set and bool(found.get("use_dora")) != wants_dora:
         kind = "dora" if found.get("use_dora") else "lora"

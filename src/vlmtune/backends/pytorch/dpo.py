@@ -14,13 +14,10 @@ import trl
 from vlmtune.backends.pytorch import settings
 from vlmtune.backends.pytorch.collate import Collator
 from vlmtune.backends.pytorch.model import LoadedModel
-from vlmtune.backends.pytorch.trainer import house, places, prepare, train
+from vlmtune.backends.pytorch.trainer import REFERENCE, house, places, prepare, train
 from vlmtune.config import RunConfig
 from vlmtune.protocols import Journal
 from vlmtune.types import Lesson, TrainResult
-
-REFERENCE = "ref"
-"""TRL's name of the frozen copy of a continued adapter."""
 
 
 def train_dpo(

@@ -9,7 +9,9 @@ Everything that a run writes or is told goes through one callback to the run's j
 """
 
 import copy
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -24,6 +26,8 @@ from vlmtune.errors import RunFailed
 from vlmtune.protocols import Journal
 from vlmtune.types import Lesson, TrainResult
 
+REFERENCE = "ref"
+"""TRL's name of the frozen copy of a continued adapter."""
 ROWS = "row"
 """Name of the batch's tensor that says which rows it came from."""
 
@@ -145,8 +149,15 @@ class JournalCallback(transformers.TrainerCallback):
             self._journal.record(numbers, step=state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        """Put a checkpoint in place once all of it is written."""
+        """Put a checkpoint in place once all of it is written.
+
+        The reference adapter is left out: with a second adapter in the checkpoint, transformers
+        loads that one alone when it resumes, and training would go on from the start. The run's
+        own start brings the reference back.
+        """
         if state.is_world_process_zero:
+            written = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            shutil.rmtree(written / REFERENCE, ignore_errors=True)
             self._journal.keep(step=state.global_step)
 
 
