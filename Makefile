@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # A target's stamp is younger than these files when its installation is current.
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help setup setup-dev demo test check format clean
+.PHONY: help setup setup-dev demo test check docs format clean
 
 help:
 	@echo "make setup      build $(VENV) with the laptop half (MLX); quick when current"
@@ -19,6 +19,7 @@ help:
 	@echo "make setup-dev  add what the tests need, PyTorch among it"
 	@echo "make test       run the tests                      ARGS='-k counting' picks some"
 	@echo "make check      formatting, lint, types, floors, architecture"
+	@echo "make docs       write docs/config.md from the config"
 	@echo "make format     format the code and mend what ruff can mend"
 	@echo "make clean      remove $(VENV) and caches; outputs/ stays"
 	@echo "PYTHON=/path/to/python3.12 chooses the Python of a new $(VENV)."
@@ -40,6 +41,9 @@ check: setup-dev
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports --no-cache
 	$(PY) -m pytest -q tests/test_architecture.py
+
+docs: setup-dev
+	$(PY) scripts/write_config_docs.py
 
 format: setup-dev
 	$(PY) -m ruff format .

@@ -8,6 +8,7 @@ A flag that a mode cannot use is refused, never ignored. Nothing heavy is import
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,20 @@ from vlmtune.errors import ConfigError, VlmtuneError
 
 SCRIPT = "scripts/evaluate.py"
 EXAMPLE = f"python {SCRIPT} --model_path pico --benchmarks scenes-vsr --max_samples 100"
+CONFIG: Mapping[str, str] = MappingProxyType(
+    {
+        "seed": "seed",
+        "backend": "backend",
+        "output_dir": "output_dir",
+        "evaluation.benchmarks": "benchmarks",
+        "evaluation.max_samples": "max_samples",
+        "evaluation.style": "style",
+        "evaluation.protocol": "protocol",
+        "evaluation.max_tokens": "max_tokens",
+        "evaluation.batch_size": "batch",
+    }
+)
+"""Setting -> the flag that says the same; model.name is --model_path."""
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
         "adapter_path": "adapters cannot be loaded in this version; merge the adapter into the "
@@ -88,6 +103,8 @@ def parse(words: Sequence[str]) -> Request:
         if name in given:
             raise ConfigError(f"flag '--{name}' is not supported: {reason}")
     mode = COMPARE if "compare" in given else PREDICTIONS if "predictions" in given else MODEL
+    if mode == MODEL and "config" in given:
+        given = {**_of_config(given.pop("config"), given.pop("set", [])), **given}
     if useless := [name for name in given if name not in ALLOWED[mode]]:
         raise ConfigError(f"--{useless[0]} means nothing together with {mode}; leave it out")
     if mode == MODEL and "model_path" not in given:
@@ -103,6 +120,33 @@ def parse(words: Sequence[str]) -> Request:
     return Request(mode=mode, given=given)
 
 
+def _of_config(path: Path, overrides: Sequence[str]) -> dict[str, object]:
+    """Read what a config says about evaluations, and tell what else is in it.
+
+    Raises:
+        ConfigError: If the file or a setting cannot be used.
+    """
+    from vlmtune import config_consumers, config_file
+
+    # An evaluation belongs to no stage; a config needs one, and here it decides nothing.
+    fallbacks = {"stage": "sft"}
+    resolved = config_file.resolve(
+        path, overrides=overrides, fallbacks=fallbacks, environment=os.environ
+    )
+    unread = config_consumers.check(resolved.config, config_consumers.EVALUATE)
+    for note in (*resolved.translations, *resolved.left, *unread):
+        print(f"note: {note}")
+    changed = {
+        key: value
+        for key, value, default in config_consumers.settings(resolved.config)
+        if value != default and key in CONFIG
+    }
+    asked = {CONFIG[key]: value for key, value in changed.items()}
+    if "output_dir" in asked:
+        asked["output_dir"] = Path(asked["output_dir"])
+    return {"model_path": resolved.config.model.name, **asked}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=SCRIPT,
@@ -115,6 +159,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="show this")
+    add("--config", type=Path, metavar="FILE",
+        help="YAML with model.name and the section evaluation; flags win")  # fmt: skip
+    add("--set", action="append", metavar="KEY=VALUE", help="any setting of that file")
     add("--model_path", metavar="NAME", help="pico, an alias such as 3b-4bit, a folder or hub id")
     add("--benchmarks", nargs="+", metavar="NAME",
         help="VSR VSR-random CV-Bench Robo2VLM ViVQA-X scenes-vsr scenes-cv-bench, or a .py file; "

@@ -95,13 +95,14 @@ def _read(written: str, rule: Rule, value: JSON, *, source: str) -> Iterator[Tra
         return
     try:
         if isinstance(rule, Alias):
-            yield Translation(written=written, read=rule.to, value=rule.convert(value))
+            ours = rule.convert(value)
+            yield Translation(written=written, read=rule.to, value=ours, why=rule.note)
             return
         settings = rule.convert(value)
     except ValueError as error:
         raise ConfigError(f"{shown}: {error}") from None
-    for key, ours in settings.items():
-        yield Translation(written=written, read=key, value=ours)
+    for key, one in settings.items():
+        yield Translation(written=written, read=key, value=one)
     if not settings:
         yield Translation(written=written, read=None, value=value, why=rule.nothing)
 

@@ -19,7 +19,7 @@ from vlmtune.config_aliases import ALIASES, translate
 from vlmtune.config_messages import one_line, refuse_unknown_foreign
 from vlmtune.config_tree import ABSENT, look, put
 from vlmtune.errors import ConfigError
-from vlmtune.types import JSON
+from vlmtune.types import JSON, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +109,8 @@ def resolve(
     for key, value in (fallbacks or {}).items():
         if look(reading.values, key) is ABSENT:
             put(reading.values, key, value)
+    if path is not None and "stage" not in reading.values:
+        _infer_stage(reading, Path(path))
     origin = _finder(reading.origins, str(path) if path is not None else "the settings")
     refuse_unknown_foreign(reading.values, origin=origin)
     config = _validated(reading.values, origin)
@@ -159,6 +161,16 @@ def _read_file(
             reading.origins[done.read] = f"{where}, written as '{done.written}'"
     reading.translations += found
     return left
+
+
+def _infer_stage(reading: _Reading, path: Path) -> None:
+    """Tell the stage of a file that was written for a script of one stage."""
+    own = [name for name in ("dpo", "grpo") if name in reading.values]
+    named = [stage.value for stage in Stage if path.name.startswith((f"{stage}_", f"{stage}."))]
+    stage, why = (own or named or [""])[0], f"the section {own[0]}" if own else "the file's name"
+    if stage and len(own) < len(("dpo", "grpo")):
+        reading.values["stage"] = stage
+        reading.translations.append(Translation(written=why, read="stage", value=stage))
 
 
 def _pair(override: str) -> tuple[str, JSON]:

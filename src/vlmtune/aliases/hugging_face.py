@@ -75,6 +75,7 @@ def every(steps: JSON) -> Mapping[str, JSON]:
 
 
 def _deepspeed(value: JSON) -> JSON:
+    """An empty text is none."""
     return None if value in ("", None) else value
 
 
@@ -103,8 +104,10 @@ NAMES: Rules = MappingProxyType(
         "hub_model_id": Alias(to="save.hub_model_id"),
         "report_to": Spread(to=tuple(f"tracking.{name}" for name in TRACKERS), convert=report_to),
         "resume_from_checkpoint": Alias(to="resume", convert=resume),
-        "overwrite_output_dir": Refusal(
-            why="nothing is overwritten: name another output_dir, or go on with resume: must"
+        "overwrite_output_dir": Settled(
+            accepts=lambda value: value is False,
+            why="is how it is here",
+            otherwise="nothing is overwritten; name another output_dir, or go on with resume: must",
         ),
         "max_seq_length": Alias(to="training.max_length", convert=whole),
         "dataloader_num_workers": Alias(to="data.num_workers", convert=whole),

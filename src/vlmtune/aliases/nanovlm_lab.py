@@ -30,6 +30,7 @@ def tuning(value: JSON) -> JSON:
 
 
 def _stage_of_format(value: JSON) -> JSON:
+    """Vqa is sft, preference is dpo, grpo is grpo."""
     stages = {"vqa": Stage.SFT, "preference": Stage.DPO, "grpo": Stage.GRPO}
     if value not in stages:
         raise ValueError(f"expected one of {', '.join(stages)}")
@@ -37,6 +38,7 @@ def _stage_of_format(value: JSON) -> JSON:
 
 
 def _initialize(value: JSON) -> Mapping[str, JSON]:
+    """True asks for a new nanoVLM."""
     return {"model.name": INITIALIZE} if truth(value) else {}
 
 
@@ -44,6 +46,7 @@ def precision(name: str) -> Spread:
     """Read `bf16` or `fp16`, a switch of mixed precision."""
 
     def convert(value: JSON) -> Mapping[str, JSON]:
+        """True computes in this format; bf16: false computes in fp32."""
         if truth(value):
             return {"training.precision": name}
         return {"training.precision": "fp32"} if name == "bf16" else {}
@@ -54,6 +57,23 @@ def precision(name: str) -> Spread:
         nothing="asks for nothing; training.precision says in which format is computed",
     )
 
+
+ALSO = (
+    "model.load_backbone", "model.vlm_config.vit_model_type", "model.vlm_config.lm_model_type",
+    "model.vlm_config.lm_tokenizer", "model.vlm_config.vit_img_size",
+    "model.vlm_config.max_img_size", "model.vlm_config.mp_image_token_length",
+    "training.output_dir", "training.num_train_epochs", "training.per_device_train_batch_size",
+    "training.gradient_accumulation_steps", "training.learning_rate", "training.lr_mp",
+    "training.lr_vision_backbone", "training.lr_language_backbone", "training.lr_lora",
+    "training.warmup_ratio", "training.weight_decay", "training.max_grad_norm",
+    "training.lr_scheduler_type", "training.eval_strategy", "training.eval_steps", "dpo.beta",
+    "dpo.label_smoothing", "grpo.num_generations", "grpo.max_completion_length",
+    "grpo.temperature", "grpo.top_p", "grpo.loss_type", "grpo.importance_sampling_level",
+    "grpo.mask_truncated_completions", "grpo.beta", "grpo.epsilon", "grpo.epsilon_high",
+    "grpo.delta", "grpo.sapo_temperature_pos", "grpo.sapo_temperature_neg", "grpo.scale_rewards",
+    "grpo.disable_dropout", "grpo.log_completions",
+)  # fmt: skip
+"""Keys of this tool that are ours as they are, or are in another table."""
 
 RULES: Rules = MappingProxyType(
     {

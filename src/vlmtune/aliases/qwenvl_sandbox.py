@@ -40,14 +40,28 @@ def debug_rows(values: dict[str, JSON]) -> tuple[Translation, ...]:
 
 
 def _quantization(value: JSON) -> JSON:
+    """True stores frozen weights in 4 bits."""
     return "4bit" if truth(value) else "none"
 
 
 def _close(value: JSON) -> JSON:
+    """Half of it, which is what an answer off by one earned there."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("expected a number")
     return round(value * _CLOSE, 6)
 
+
+ALSO = (
+    "model.name", "model.use_lora", "model.lora.alpha", "model.lora.dropout", "data.datasets",
+    "data.max_samples", "data.max_samples_per_dataset", "data.shuffle", "training.batch_size",
+    "training.gradient_accumulation_steps", "training.learning_rate",
+    "training.gradient_checkpointing", "training.warmup_ratio", "training.weight_decay",
+    "training.max_seq_length", "training.max_length", "training.max_prompt_length",
+    "training.output_dir", "dpo.beta", "dpo.loss_type", "dpo.label_smoothing",
+    "grpo.num_generations", "grpo.temperature", "grpo.top_p", "hardware.use_vllm",
+    "hardware.vllm_gpu_memory_utilization", "logging.report_to",
+)  # fmt: skip
+"""Keys of this tool that are ours as they are, or are in another table."""
 
 RULES: Rules = MappingProxyType(
     {

@@ -51,6 +51,7 @@ def name_loader(values: dict[str, JSON]) -> tuple[Translation, ...]:
 
 
 def _full(value: JSON) -> JSON:
+    """False trains all weights, true LoRA adapters."""
     return "lora" if truth(value) else "full"
 
 
@@ -60,6 +61,7 @@ def _training(value: JSON) -> JSON:
 
 
 def _warmup(value: JSON) -> JSON:
+    """-1 leaves the warm-up to warmup_ratio."""
     return None if value == -1 else value
 
 
@@ -79,6 +81,10 @@ _SHARDING: Mapping[JSON, JSON] = MappingProxyType(
         "shard_grad_op": "shard_grad_op",
     }
 )
+
+ALSO = ("data.prompt_key", "data.choice_key", "data.answer_key", "data.image_keys",
+        "data.num_workers")  # fmt: skip
+"""Keys of this tool that are ours as they are."""
 
 RULES: Rules = MappingProxyType(
     {
@@ -102,7 +108,7 @@ RULES: Rules = MappingProxyType(
         "runner.logger.logger_backends": Spread(
             to=tuple(f"tracking.{name}" for name in TRACKERS), convert=report_to
         ),
-        "runner.max_epochs": Alias(to="training.epochs"),
+        "runner.max_epochs": Alias(to="training.epochs", note="passes over the rows"),
         "runner.max_steps": Alias(to="training.max_steps"),
         "runner.val_check_interval": Spread(
             to=("evaluation.strategy", "evaluation.steps"), convert=every
@@ -163,7 +169,9 @@ RULES: Rules = MappingProxyType(
         "actor.optim.weight_decay": Alias(to="training.weight_decay"),
         "actor.optim.clip_grad": Alias(to="training.max_grad_norm"),
         "actor.optim.lr_scheduler": Alias(to="training.lr_scheduler", convert=scheduler),
-        "actor.optim.total_training_steps": Alias(to="training.scheduler_steps"),
+        "actor.optim.total_training_steps": Alias(
+            to="training.scheduler_steps", note="optimizer updates, not epochs"
+        ),
         "actor.optim.lr_warmup_steps": Alias(to="training.warmup_steps", convert=_warmup),
         "actor.fsdp_config.strategy": Settled(
             accepts=only("fsdp", "fsdp2"),

@@ -27,10 +27,12 @@ class Alias:
         to: Our dotted key.
         convert: Turns the other tool's value into ours; raises ValueError with a reason where it
             cannot.
+        note: What is said besides.
     """
 
     to: str
     convert: Callable[[JSON], JSON] = same
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,8 @@ def choice(names: Mapping[JSON, JSON]) -> Callable[[JSON], JSON]:
             raise ValueError(f"expected one of {', '.join(map(str, names))}")
         return known[type(value), value]
 
+    changed = {f"{theirs} is {ours}": None for theirs, ours in names.items() if theirs != ours}
+    convert.__doc__ = f"{', '.join(changed)}."
     return convert
 
 

@@ -65,14 +65,17 @@ def _paths(value: JSON) -> list[JSON]:
 
 
 def _sources(value: JSON) -> JSON:
+    """Several files are parted by ':'."""
     return sources(_paths(value))
 
 
 def _wandb(value: JSON) -> Mapping[str, JSON]:
+    """True switches Weights & Biases off."""
     return {"tracking.wandb": False} if truth(value) else {}
 
 
 def _gpus(value: JSON) -> JSON:
+    """0,1 is [0, 1]."""
     if isinstance(value, int) and not isinstance(value, bool):
         return [value]
     numbers = [whole(part) for part in value.split(",")] if isinstance(value, str) else value
@@ -82,6 +85,7 @@ def _gpus(value: JSON) -> JSON:
 
 
 def _name(value: JSON) -> JSON:
+    """A name with '/' is refused: resuming would not find its folders."""
     if isinstance(value, str) and "/" in value:
         raise ValueError(
             "a name with '/' would be folders inside each other, where resuming finds nothing; "
@@ -93,6 +97,15 @@ def _name(value: JSON) -> JSON:
 _LAUNCHER = Settled(
     accepts=anything, why="changes nothing here: it belongs to the launcher of several machines"
 )
+
+ALSO = (
+    "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "max_steps",
+    "num_train_epochs", "save_steps", "logging_steps", "num_generations", "reward_funcs", "beta",
+    "gradient_checkpointing", "push_to_hub", "hub_model_id", "max_completion_length",
+    "max_prompt_length", "resume_from_checkpoint", "deepspeed", "attn_implementation",
+    "report_to", "model_name_or_path", "output_dir", "run_name", "seed",
+)  # fmt: skip
+"""Names of this tool that are ours as they are, or are in another table."""
 
 RULES: Rules = MappingProxyType(
     {
@@ -136,7 +149,7 @@ RULES: Rules = MappingProxyType(
         "save_only_model": Settled(
             accepts=only(False, "false", "False"),
             why="is how it is here: a checkpoint holds what resuming needs",
-            otherwise="a checkpoint holds what resuming needs; bound their number with save.keep",
+            otherwise="bound their number with save.keep",
         ),
         "is_reward_customized_from_vlm_module": Settled(
             accepts=only(False, "false", "False"),

@@ -26,6 +26,7 @@ from vlmtune.training.row_checks import (
     end_token_check,
     image_token_check,
     length_check,
+    prompt_length_checks,
     row_record,
 )
 from vlmtune.training.sft_rehearsal import answer_records, greedy_answers, prompts_and_targets
@@ -94,6 +95,7 @@ def rehearse(bench: Bench) -> Findings:
     estimates = _estimates(pairs)
     checks = [
         length_check(longest, names, limit=limit),
+        *prompt_length_checks(rows, limit=bench.config.training.max_prompt_length),
         image_token_check(rows),
         *_pair_checks(bench.examples, pairs),
         end_token_check(rows, answers),
@@ -216,6 +218,7 @@ def _estimates(pairs: Sequence[Pair]) -> dict[str, Estimate]:
 
 def _metrics(pairs: Sequence[Pair], estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
     def mean(values: Sequence[float]) -> float | None:
+        """Average what JSON can hold."""
         return finite(float(np.mean(values)))
 
     return {

@@ -43,6 +43,7 @@ from vlmtune.training.row_checks import (
     end_token_check,
     image_token_check,
     length_check,
+    prompt_length_checks,
     row_record,
     truncation_check,
 )
@@ -243,6 +244,7 @@ def _checks(
     names = [example.id for example in bench.examples]
     return [
         length_check(lengths, names, limit=bench.config.training.max_length),
+        *prompt_length_checks(rows, limit=bench.config.training.max_prompt_length),
         image_token_check(rows),
         end_token_check(rows, rollout.flat),
         *_answer_checks(rollout, estimates, style=style),

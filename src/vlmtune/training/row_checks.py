@@ -59,6 +59,32 @@ def length_check(lengths: Sequence[int], names: Sequence[str], *, limit: int | N
     )
 
 
+def prompt_length_checks(rows: Sequence[EncodedRow], *, limit: int | None) -> tuple[Check, ...]:
+    """Check that prompts fit `training.max_prompt_length`; without it there is nothing to check.
+
+    Args:
+        rows: Encoded rows; a prompt with several targets counts once.
+        limit: Tokens allowed, those of pictures included, or None.
+    """
+    if limit is None:
+        return ()
+    lengths = {row.prompt.example_id: len(row.encoded.prompt_ids) for row in rows}
+    over = [name for name, length in lengths.items() if length > limit]
+    longest = max(lengths.values())
+    return (
+        judged(
+            "prompt_length",
+            f"{len(over)} of {len(lengths)} prompts are longer than training.max_prompt_length "
+            f"{limit}, the longest {longest} tokens: {listed(over)}"
+            if over
+            else f"longest prompt {longest} of {limit} tokens",
+            fail=len(over) == len(lengths),
+            warn=bool(over),
+            remedy="raise it, or use smaller pictures; a prompt is never cut",
+        ),
+    )
+
+
 def image_token_check(rows: Sequence[EncodedRow]) -> Check:
     """Check that every picture has its placeholders in the prompt, and text rows have none."""
     wrong = [

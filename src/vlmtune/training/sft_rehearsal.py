@@ -17,6 +17,7 @@ from vlmtune.training.row_checks import (
     end_token_check,
     image_token_check,
     length_check,
+    prompt_length_checks,
     row_record,
 )
 from vlmtune.types import Completion, Example, Finish, Prompt, Sampling
@@ -39,6 +40,7 @@ def rehearse(bench: Bench) -> Findings:
     judged_rows = [right for right in correct if right is not None]
     checks = [
         length_check([row.length for row in rows], names, limit=limit),
+        *prompt_length_checks(rows, limit=bench.config.training.max_prompt_length),
         image_token_check(rows),
         *_target_checks(bench.examples, rows),
         end_token_check(rows, answers),
