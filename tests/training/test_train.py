@@ -130,6 +130,21 @@ def assert_equal_runs(one: Path, other: Path) -> None:
     assert metrics(one, "loss") == metrics(other, "loss")
 
 
+def test_an_adapter_over_four_bits_trains_and_merges_into_the_float_weights(tmp_path):
+    import peft
+    import torch
+    import transformers
+
+    run("sft", tmp_path, **{"model.quantization": "4bit", "training.max_steps": 2})
+    adapter = peft.PeftConfig.from_pretrained(tmp_path)
+    path = adapter.base_model_name_or_path
+    base = transformers.AutoModelForImageTextToText.from_pretrained(path, dtype=torch.float32)
+    before = {name: weight.clone() for name, weight in base.state_dict().items()}
+    merged = peft.PeftModel.from_pretrained(base, tmp_path).merge_and_unload().state_dict()
+    moved = {name for name, weight in merged.items() if not torch.equal(weight, before[name])}
+    assert moved and all(".language_model." in name for name in moved)
+
+
 def test_a_folder_with_a_run_is_not_overwritten(sft):
     with pytest.raises(ConfigError, match="go on with it by --resume auto"):
         run("sft", sft)

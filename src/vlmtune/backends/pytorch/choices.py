@@ -14,7 +14,7 @@ class Loading:
     """How to load.
 
     Attributes:
-        device: Where to compute; auto takes cuda, then mps, then cpu.
+        device: Where to compute; auto takes cuda where there is one, else cpu.
         dtype: Number format of the weights; auto is bf16 on GPUs that have it, fp32 elsewhere.
         attention: transformers' attention kernel: sdpa, eager, flash_attention_2; auto is sdpa.
         quantization: 4bit stores the language model's linear weights as NF4 with double

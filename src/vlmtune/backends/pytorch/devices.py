@@ -12,14 +12,16 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(wanted: Device = "auto") -> str:
-    """Choose where to compute: a CUDA GPU before Apple's, before the CPU.
+    """Choose where to compute: on a CUDA GPU where there is one, else on the CPU.
+
+    Apple's GPU is taken only when it is asked for, since MLX is the better way there.
 
     Raises:
         BackendUnavailable: If the device that was asked for does not exist here.
     """
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
-        return next((name for name, here in present.items() if here), "cpu")
+        return "cuda" if present["cuda"] else "cpu"
     if wanted != "cpu" and not present[wanted]:
         raise BackendUnavailable(
             f"device {wanted} was asked for and this machine has none that PyTorch "

@@ -148,11 +148,16 @@ def accumulation(config: RunConfig) -> int:
 
 
 def loading(config: RunConfig) -> Loading:
-    """How to load the model."""
+    """How to load the model.
+
+    Weights that are trained themselves are kept in fp32 unless another format is asked for: most
+    steps are smaller than what bf16 can add to a weight.
+    """
     model = config.model
+    dtype = "fp32" if model.tuning == "full" and model.dtype == "auto" else model.dtype
     return Loading(
         device=config.hardware.device,
-        dtype=model.dtype,
+        dtype=dtype,
         attention=model.attention,
         quantization=model.quantization,
         min_pixels=model.min_pixels,
