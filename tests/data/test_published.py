@@ -1,13 +1,10 @@
 """Every published dataset, on a small table in its true schema, pictures as bytes inside it."""
 
-import io
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from vlmtune import discovery
@@ -16,112 +13,13 @@ from vlmtune.errors import ConfigError, DataError
 from vlmtune.language import prompts
 from vlmtune.types import Example, Kind, Turn
 
-
-def png(colour: str = "red") -> bytes:
-    stream = io.BytesIO()
-    PIL.Image.new("RGB", (8, 6), colour).save(stream, "PNG")
-    return stream.getvalue()
-
-
-PICTURE = {"bytes": png(), "path": "a.png"}
-OTHER = {"bytes": png("blue"), "path": None}
-
-
-def part(kind: str, text: str | None) -> dict[str, Any]:
-    return {"index": 0 if kind == "image" else None, "text": text, "type": kind}
-
-
-def user(question: str) -> dict[str, Any]:
-    return {"role": "user", "content": [part("image", None), part("text", question)]}
-
-
-def assistant(answer: str) -> dict[str, Any]:
-    return {"role": "assistant", "content": [part("text", answer)]}
-
-
-TALK = [user("How far is the door?"), assistant("Two metres.")]
-VSR = {
-    "image": "000000451431.jpg",
-    "image_link": "http://images.cocodataset.org/train2017/000000451431.jpg",
-    "caption": "The person is inside the refrigerator.",
-    "label": 1,
-    "relation": "inside",
-    "annotator_id": 31,
-    "vote_true_validator_id": "[2, 9]",
-    "vote_false_validator_id": "[]",
-}
-ROWS: dict[str, dict[str, Any]] = {
-    "rlhf_v": {
-        "ds_name": "RLHF-V",
-        "image": PICTURE,
-        "text": json.dumps({"question": "What is it?", "chosen": "A cup.", "rejected": "A dog."}),
-        "idx": 7,
-    },
-    "pixmo_cap": {
-        "image_url": "https://pictures.example/1.jpg",
-        "caption": "A long dense caption of the picture.",
-        "transcripts": ["So this is"],
-    },
-    "open_spaces": {"images": [PICTURE], "messages": TALK},
-    "spacethinker": {
-        "images": [PICTURE],
-        "messages": TALK,
-        "input": "How tall is the shelf?",
-        "output": "<think>A door is two metres.</think>\n\n<answer>1.8 metres</answer>",
-    },
-    "vsr": VSR,
-    "cv_bench": {
-        "idx": 3,
-        "type": "2D",
-        "task": "Count",
-        "image": PICTURE,
-        "question": "How many organs are in the image?",
-        "choices": ["3", "2", "1", "0", "5", "4"],
-        "answer": "(F)",
-        "prompt": "How many organs are in the image? Select from the following choices.\n(A) 3",
-        "filename": "img/2D/count/ade20k_10.png",
-        "source": "ADE20K",
-        "bbox": None,
-    },
-    "robo2vlm": {
-        "id": "droid_1",
-        "question": "How many grippers?",
-        "choices": "['1', '2', \"none's\", 'five', 'six']",
-        "correct_answer": 1,
-        "image": PICTURE,
-    },
-    "open_r1_8k": {
-        "image": PICTURE,
-        "problem": "Find x.",
-        "solution": "<think>x + 1 = 4</think>\n\n<answer>3</answer>",
-        "original_question": "Find x. A: 3",
-        "original_answer": "3",
-    },
-    "rlaif_v": {
-        "images": [PICTURE],
-        "prompt": [user("What is he doing?")],
-        "chosen": [assistant("He cooks.")],
-        "rejected": [assistant("He paints.")],
-    },
-    "cauldron": {
-        "images": [PICTURE, OTHER],
-        "texts": [
-            {"user": "What is this?", "assistant": "A cup.", "source": "x"},
-            {"user": "And that?", "assistant": "A plate.", "source": "x"},
-        ],
-    },
-}
-FILES = {"vsr": "test.jsonl"}
-
-
-def written(folder: Path, name: str, rows: list[dict[str, Any]], *, file: str = "") -> Path:
-    file = file or FILES.get(name, "train-00000-of-00001.parquet")
-    folder.mkdir(parents=True, exist_ok=True)
-    if file.endswith("jsonl"):
-        (folder / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    else:
-        pq.write_table(pa.Table.from_pylist(rows), folder / file, row_group_size=3)
-    return folder
+FIXTURES = runpy.run_path(str(Path(__file__).parents[1] / "fixtures" / "dataset_rows.py"))
+ROWS, VSR, VIVQA, PICTURE, TALK = (
+    FIXTURES[name] for name in ("ROWS", "VSR", "VIVQA", "PICTURE", "TALK")
+)
+png, part, assistant, written, vivqa_folder = (
+    FIXTURES[name] for name in ("png", "part", "assistant", "written", "vivqa_folder")
+)
 
 
 def load(name: str, folder: Path, *, split: str = "train", **options: Any):
@@ -310,24 +208,6 @@ def test_a_row_that_lost_its_picture_is_never_asked_blindly(name: str, tmp_path:
     rows, skipped = load(name, written(tmp_path, name, [bare, ROWS[name]]))
     assert len(rows) == 1
     assert skipped[0][1].startswith("picture is missing")
-
-
-VIVQA = {
-    "question": "có bao nhiêu con mèo?",
-    "image_id": "139",
-    "image_name": "COCO_val2014_000000000139.jpg",
-    "answer": "không",
-    "explanation": ["không có con mèo nào.", "b", "c"],
-    "question_id": "139001",
-}
-
-
-def vivqa_folder(folder: Path, rows: list[Any], split: str = "val") -> Path:
-    (folder / "val2014").mkdir(parents=True, exist_ok=True)
-    (folder / "val2014" / VIVQA["image_name"]).write_bytes(png())
-    # "o" and "u" with combining marks: the same words as above, written in other code points.
-    (folder / f"ViVQA-X_{split}.json").write_text(json.dumps(rows), encoding="utf-8")
-    return folder
 
 
 def test_vivqa_x_is_normalised_and_asks_in_vietnamese(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ A copy is what the option `path` names, or what `scripts/download_datasets.py` l
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vlmtune.data import hub, rows, splits, store, tables
@@ -43,6 +43,49 @@ class HubSource:
     addresses: str | None = None
     pictured: bool = True
     licence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A dataset of one table whose loader is these facts and one function.
+
+    load = Published(name="rlhf_v", source=SOURCES["rlhf_v"], shape=_pair).load
+
+    Attributes:
+        name: The loader's name.
+        source: Where the table is.
+        shape: Turns a row of the table into columns that `formats` knows.
+        usual: Options that say what the loader does anyway, as another tool's config may.
+    """
+
+    name: str
+    source: HubSource
+    shape: Callable[[Row], Row] = rows.unchanged
+    usual: Mapping[str, JSON] = field(default_factory=dict)
+
+    def load(
+        self, *, split: str, seed: int, options: Mapping[str, JSON], skip: SkipReport
+    ) -> Iterator[Example]:
+        """Yield the Examples of one split in the table's order.
+
+        Args:
+            split: A split that the table has, or a part of one.
+            seed: Unused; the order is the table's.
+            options: See `published.load`.
+            skip: Told of every row that cannot be used.
+
+        Raises:
+            ConfigError: If an option or the split is wrong.
+            DataError: If the table cannot be opened or has other columns.
+        """
+        return load(
+            self.source,
+            dataset=self.name,
+            split=split,
+            options={key: value for key, value in options.items() if self.usual.get(key) != value},
+            skip=skip,
+            shape=self.shape,
+        )
 
 
 def load(

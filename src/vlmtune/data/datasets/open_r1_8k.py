@@ -4,12 +4,8 @@ r"""multimodal-open-r1-8k-verified: 7,690 mathematical questions with thinking i
  "original_question": "Find x. Choices: ...", "original_answer": "The answer is 3."}
 """
 
-from collections.abc import Iterator, Mapping
-
 from vlmtune.data import published
-from vlmtune.data.published import HubSource
-from vlmtune.protocols import SkipReport
-from vlmtune.types import JSON, Example
+from vlmtune.data.published import HubSource, Published
 
 SOURCES = {
     "open_r1_8k": HubSource(
@@ -21,22 +17,4 @@ SOURCES = {
 }
 OPTIONS = published.OPTIONS
 
-
-def load(
-    *, split: str, seed: int, options: Mapping[str, JSON], skip: SkipReport
-) -> Iterator[Example]:
-    """Yield problems in the table's order; solutions keep their tags.
-
-    Args:
-        split: "train", the only one, or a part of it.
-        seed: Unused; the order is the table's.
-        options: See `published.load`.
-        skip: Told of every row that cannot be used.
-
-    Raises:
-        ConfigError: If an option or the split is wrong.
-        DataError: If the table cannot be opened or has other columns.
-    """
-    return published.load(
-        SOURCES["open_r1_8k"], dataset="open_r1_8k", split=split, options=options, skip=skip
-    )
+load = Published(name="open_r1_8k", source=SOURCES["open_r1_8k"]).load

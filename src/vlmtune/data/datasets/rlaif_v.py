@@ -7,12 +7,8 @@
  "rejected": [{"role": "assistant", "content": [{"type": "text", "text": "He paints."}]}]}
 """
 
-from collections.abc import Iterator, Mapping
-
 from vlmtune.data import published
-from vlmtune.data.published import HubSource
-from vlmtune.protocols import SkipReport
-from vlmtune.types import JSON, Example
+from vlmtune.data.published import HubSource, Published
 
 SOURCES = {
     "rlaif_v": HubSource(
@@ -23,22 +19,4 @@ SOURCES = {
 }
 OPTIONS = published.OPTIONS
 
-
-def load(
-    *, split: str, seed: int, options: Mapping[str, JSON], skip: SkipReport
-) -> Iterator[Example]:
-    """Yield pairs in the table's order.
-
-    Args:
-        split: "train" or "test", or a part of one.
-        seed: Unused; the order is the table's.
-        options: See `published.load`.
-        skip: Told of every row that cannot be used.
-
-    Raises:
-        ConfigError: If an option or the split is wrong.
-        DataError: If the table cannot be opened or has other columns.
-    """
-    return published.load(
-        SOURCES["rlaif_v"], dataset="rlaif_v", split=split, options=options, skip=skip
-    )
+load = Published(name="rlaif_v", source=SOURCES["rlaif_v"]).load

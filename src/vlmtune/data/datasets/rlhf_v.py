@@ -6,14 +6,12 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from vlmtune.data import published
 from vlmtune.data.cells import Row, shorten
-from vlmtune.data.published import HubSource
+from vlmtune.data.published import HubSource, Published
 from vlmtune.errors import DataError
-from vlmtune.protocols import SkipReport
-from vlmtune.types import JSON, Example
 
 SOURCES = {
     "rlhf_v": HubSource(
@@ -22,26 +20,6 @@ SOURCES = {
 }
 OPTIONS = published.OPTIONS
 _PARTS = ("question", "chosen", "rejected")
-
-
-def load(
-    *, split: str, seed: int, options: Mapping[str, JSON], skip: SkipReport
-) -> Iterator[Example]:
-    """Yield pairs in the table's order.
-
-    Args:
-        split: "train", the only one, or a part of it.
-        seed: Unused; the order is the table's.
-        options: See `published.load`.
-        skip: Told of every row that cannot be used.
-
-    Raises:
-        ConfigError: If an option or the split is wrong.
-        DataError: If the table cannot be opened or has other columns.
-    """
-    return published.load(
-        SOURCES["rlhf_v"], dataset="rlhf_v", split=split, options=options, skip=skip, shape=_pair
-    )
 
 
 def _pair(row: Row) -> Row:
@@ -61,3 +39,6 @@ def _pair(row: Row) -> Row:
     if row.get("idx") is not None:
         rest["id"] = f"rlhf_v/{row['idx']}"
     return {**rest, **{name: text[name] for name in _PARTS}}
+
+
+load = Published(name="rlhf_v", source=SOURCES["rlhf_v"], shape=_pair).load

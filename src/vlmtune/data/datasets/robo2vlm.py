@@ -8,15 +8,13 @@ it is streamed unless a local copy is named; train and test files of one folder 
 """
 
 import ast
-from collections.abc import Iterator, Mapping
 
 from vlmtune.data import published
 from vlmtune.data.cells import Row, is_blank, shorten
-from vlmtune.data.published import HubSource
+from vlmtune.data.published import HubSource, Published
 from vlmtune.errors import DataError
 from vlmtune.language.prompts import letter
-from vlmtune.protocols import SkipReport
-from vlmtune.types import JSON, Example, Kind
+from vlmtune.types import JSON, Kind
 
 SOURCES = {
     "robo2vlm": HubSource(
@@ -27,39 +25,13 @@ SOURCES = {
     )
 }
 OPTIONS = published.OPTIONS
-
-
-def load(
-    *, split: str, seed: int, options: Mapping[str, JSON], skip: SkipReport
-) -> Iterator[Example]:
-    """Yield questions in the table's order.
-
-    Args:
-        split: "train" or "test", or a part of one.
-        seed: Unused; the order is the table's.
-        options: See `published.load`.
-        skip: Told of every row that cannot be used.
-
-    Raises:
-        ConfigError: If an option or the split is wrong.
-        DataError: If the table cannot be opened or has other columns.
-    """
-    # The keys that another tool's config names for this table are what this loader reads anyway.
-    usual = {
-        "prompt_key": "question",
-        "choice_key": "choices",
-        "answer_key": "correct_answer",
-        "image_keys": ["image"],
-    }
-    plain = {name: value for name, value in options.items() if usual.get(name) != value}
-    return published.load(
-        SOURCES["robo2vlm"],
-        dataset="robo2vlm",
-        split=split,
-        options=plain,
-        skip=skip,
-        shape=_question,
-    )
+_USUAL = {
+    "prompt_key": "question",
+    "choice_key": "choices",
+    "answer_key": "correct_answer",
+    "image_keys": ["image"],
+}
+"""What another tool's config says about this table; the loader reads these columns anyway."""
 
 
 def _question(row: Row) -> Row:
@@ -96,3 +68,6 @@ def _lettered(value: JSON, *, count: int) -> str | None:
             f"are {count}; give 0 to {count - 1}"
         )
     return letter(value)
+
+
+load = Published(name="robo2vlm", source=SOURCES["robo2vlm"], shape=_question, usual=_USUAL).load

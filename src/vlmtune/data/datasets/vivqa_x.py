@@ -66,6 +66,7 @@ def load(
     folder = read_options.folder(options, "image_folder", dataset="vivqa_x") or file.parent
 
     def shape(row: Row) -> Row:
+        """Ask it the way that this run asks."""
         return _asked(row, folder=folder, before=INSTRUCTIONS if wanted else "")
 
     reader = rows.reader(
@@ -142,6 +143,7 @@ def _table(file: Path) -> Table:
     found = _rows(file)
 
     def read(start: int, stop: int | None) -> Iterator[Row | Unreadable]:
+        """Yield the file's rows; what is no object is said, not left out."""
         for number, row in enumerate(found[start:stop], start=start):
             if isinstance(row, Mapping):
                 yield row
