@@ -25,6 +25,13 @@ CAPTION = "Two cats lie on a pink couch with a remote control between them."
         ("Which is closer?", "(A)", ("a", "b"), Kind.CHOICE),
         ("Describe the image.", CAPTION, (), Kind.CAPTION),
         ("Describe the image.", None, (), Kind.OPEN),
+        ("How many cats?", "twenty-one", (), Kind.COUNT),
+        ("Có bao nhiêu con mèo?", "hai mươi mốt", (), Kind.COUNT),
+        # "không" says no, and where somebody counts it says none.
+        ("Có bao nhiêu con mèo?", "không", (), Kind.COUNT),
+        ("Con mèo ở đâu so với con chó?", "bên trái", (), Kind.RELATION),
+        ("Which is closer? (A) the cup (B) the plate", "(A)", (), Kind.CHOICE),
+        ("Who left?", "the right person", (), Kind.OPEN),
         ("How many cats?", None, (), Kind.OPEN),
     ],
 )

@@ -1,32 +1,25 @@
 """What a question asks for, guessed from its words and its gold answer.
 
-A row's own 'kind' column always wins. The guess is narrow on purpose: whatever is not plainly one
-of the special kinds is OPEN, which every reward and prompt can handle.
+A row's own 'kind' column always wins. The readers of answers say what the gold answer is; the
+question must agree, since the kind also words the prompt: "What is 2 + 2?" is no count, though its
+answer is a number. Whatever is not plainly one of the special kinds is OPEN, which every reward and
+prompt can handle.
 """
 
 import difflib
 import re
 
-from vlmtune.data.cells import inside_tags, is_blank, shorten
+from vlmtune.data.cells import is_blank, shorten
 from vlmtune.errors import DataError
+from vlmtune.language import answers, number_words
+from vlmtune.language.normalise import fold
+from vlmtune.language.spans import gold_text
 from vlmtune.types import JSON, Kind
 
-_YES_NO = frozenset({"yes", "no", "true", "false", "có", "không", "đúng", "sai"})
-_NUMBER_WORDS = re.compile(
-    "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|none"
-)
-_COUNTING = re.compile(r"(?i)\bhow many\b|\bnumber of\b|\bcount the\b|\bbao nhiêu\b|\bmấy\b")
-_WHERE = re.compile(
-    r"(?i)\bwhere\b.*\b(relative to|in relation to|with respect to|compared (to|with))\b"
-    r"|\bspatial relation"
-)
-_RELATION = re.compile(
-    r"(to |on |at )?(the )?(left|right)( side)?( of)?|above|below|under|over|behind|in front of"
-    r"|next to|beside|between|inside|on top of|touching|near|far from"
-)
 _DESCRIBING = re.compile(r"(?i)^(please )?(describe|caption)\b")
-_LONGEST_RELATION_ANSWER = 12
 _SHORTEST_CAPTION = 8
+_LONGEST_SHORT_ANSWER = 12
+_NOTHING = frozenset({"none", "không"})
 
 
 def stated_kind(value: JSON) -> Kind | None:
@@ -65,15 +58,22 @@ def infer_kind(*, question: str, answer: str | None, choices: tuple[str, ...]) -
     """
     if choices:
         return Kind.CHOICE
-    gold = inside_tags(answer or "").casefold().strip(" .!")
+    gold = fold(gold_text(answer or "")).strip(" .!")
     words = len(gold.split())
-    if gold in _YES_NO:
-        return Kind.YES_NO
-    if _COUNTING.search(question) and (gold.isdecimal() or _NUMBER_WORDS.fullmatch(gold)):
+    described = words >= _SHORTEST_CAPTION and _DESCRIBING.search(question) is not None
+    otherwise = Kind.CAPTION if described else Kind.OPEN
+    if not 0 < words <= _LONGEST_SHORT_ANSWER:
+        # The readers take their time, and no number, side or letter needs more words.
+        return otherwise
+    if answers.counts(question) and _is_bare_number(gold):
         return Kind.COUNT
-    located = _WHERE.search(question) and 0 < words <= _LONGEST_RELATION_ANSWER
-    if located or _RELATION.fullmatch(gold):
-        return Kind.RELATION
-    if _DESCRIBING.search(question) and words >= _SHORTEST_CAPTION:
-        return Kind.CAPTION
-    return Kind.OPEN
+    found = answers.infer_kind(question=question, answer=gold)
+    return otherwise if found in (Kind.COUNT, Kind.OPEN) else found
+
+
+def _is_bare_number(gold: str) -> bool:
+    """Tell "twenty one" from "twenty one cats": a prompt for a number wants nothing else."""
+    words = gold.replace("-", " ").split()
+    parsed = number_words.parse(words, 0)
+    wholly = parsed is not None and parsed[1] == len(words)
+    return gold.isdecimal() or wholly or gold in _NOTHING

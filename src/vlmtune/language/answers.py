@@ -46,15 +46,24 @@ class Task:
     literal: bool = False
 
 
+def counts(question: str) -> bool:
+    """Tell whether a question asks how many."""
+    return _COUNTING.search(fold(question)) is not None
+
+
 def infer_kind(*, question: str, answer: str, choices: Sequence[str] = ()) -> Kind:
-    """Guess the kind of a row that does not say it; OPEN when nothing else is plain."""
+    """Guess the kind of a row that does not say it; OPEN when nothing else is plain.
+
+    This says which reader understands the gold answer. How the question is to be worded needs more
+    care: see `vlmtune.data.kinds`.
+    """
     if choices:
         return Kind.CHOICE
     text = gold_text(answer).strip()
     if len(text) > _LONGEST_SHORT_GOLD:
         return Kind.OPEN
     gold = fold(text).strip(" .!")
-    if gold in _POLAR and not (gold == "không" and _COUNTING.search(fold(question))):
+    if gold in _POLAR and not (gold == "không" and counts(question)):
         return Kind.YES_NO
     if _LETTER.fullmatch(gold):
         return Kind.CHOICE
