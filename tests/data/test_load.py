@@ -7,7 +7,7 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from vlmtune.config import DataConfig, DatasetConfig, RunConfig
+from vlmtune.config import DataConfig, DatasetConfig, RewardConfig, RunConfig
 from vlmtune.data.load import Loaded, load_examples
 from vlmtune.data.skips import headline
 from vlmtune.errors import ConfigError, DataError
@@ -85,11 +85,30 @@ def test_a_row_without_answer_is_skipped_where_the_stage_needs_one(
     assert skipped.reason.endswith("the columns not understood are 'correct_answer'")
 
 
-def test_a_caption_row_needs_no_answer_for_grpo_but_does_for_sft(tmp_path: Path) -> None:
-    path = written(tmp_path, "a", [{"prompt": "Describe it.", "kind": "caption"}])
-    assert questions(loaded(path)) == ["Describe it."]
-    with pytest.raises(DataError, match="can be used for SFT: all 1 were skipped"):
-        loaded(path, stage=Stage.SFT)
+@pytest.mark.parametrize(
+    ("reward", "kept"),
+    [
+        ({}, 1),
+        ({"type": "counting"}, 1),
+        ({"functions": ["accuracy", "format"]}, 1),
+        ({"functions": ["format"]}, 2),
+        ({"type": "format"}, 2),
+        ({"type": "mine.py"}, 2),
+        ({"file": "mine.py"}, 2),
+        ({"file": "mine.py", "functions": ["brevity", "combined"]}, 1),
+    ],
+)
+def test_a_row_without_answer_reaches_only_rewards_that_may_grade_it(
+    reward: dict[str, Any], kept: int, tmp_path: Path
+) -> None:
+    path = written(tmp_path, "a", [{"prompt": "Describe it.", "kind": "caption"}, *rows(1)])
+    data = DataConfig(datasets=[DatasetConfig(name=path)], max_samples=None)
+    settings = RewardConfig.model_validate(reward)
+    grpo = RunConfig(stage=Stage.GRPO, data=data, reward=settings)
+    report = load_examples(grpo).report
+    assert (report.kept, report.skipped) == (kept, 2 - kept)
+    sft = RunConfig(stage=Stage.SFT, data=data, reward=settings)
+    assert load_examples(sft).report.kept == 1
 
 
 def test_preference_pairs_must_be_whole_and_differ(tmp_path: Path) -> None:

@@ -25,7 +25,10 @@ from vlmtune.data.pictures import Shelf
 from vlmtune.data.skips import SourceReport
 from vlmtune.data.sources import Source, open_source
 from vlmtune.errors import DataError
-from vlmtune.types import Example, ImageRef, Kind, Stage
+from vlmtune.types import Example, ImageRef, Stage
+
+_GRADING = frozenset({"spatial", "counting", "combined", "accuracy", "explanation"})
+"""Rewards that compare with a gold answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +96,12 @@ def load_examples(
         policy=config.data.addresses,
         max_pixels=config.data.max_image_pixels,
     )
-    refusal = _Refusal(stage=config.stage, verify_images=verify_images, shelf=shelf)
+    refusal = _Refusal(
+        stage=config.stage,
+        answered=answers_needed(config),
+        verify_images=verify_images,
+        shelf=shelf,
+    )
     kept: list[Example] = []
     taken: set[str] = set()
     renamed = 0
@@ -136,19 +144,33 @@ def _in_turn(
         yield source, found
 
 
-def stage_problem(example: Example, *, stage: Stage) -> str:
+def answers_needed(config: RunConfig) -> bool:
+    """Say whether each row needs a gold answer.
+
+    All stages do, but for GRPO with rewards that may grade without: the format alone, or functions
+    of the user's own, which see for themselves what a row has.
+    """
+    if config.stage is not Stage.GRPO:
+        return True
+    reward = config.reward
+    named = reward.functions or ([] if reward.file else [reward.type])
+    return any(name in _GRADING for name in named)
+
+
+def stage_problem(example: Example, *, stage: Stage, answered: bool = True) -> str:
     """Say what a row lacks for a stage.
 
     Args:
         example: The row.
         stage: What it is to be used for.
+        answered: Whether it needs a gold answer, from `answers_needed`.
 
     Returns:
         The reason, or "" when the row will do.
     """
     if stage is Stage.DPO:
         return _preference_problem(example)
-    if example.answer is None and not (stage is Stage.GRPO and example.kind is Kind.CAPTION):
+    if example.answer is None and answered:
         return (
             f"no answer: {stage.value.upper()} needs one, in a column 'answer' or as the "
             f"conversation's last line; the columns not understood are {_left_over(example)}"
@@ -189,6 +211,7 @@ class _Refusal:
     """Says why a row cannot be used; remembers files, so a picture of many rows is decoded once."""
 
     stage: Stage
+    answered: bool
     verify_images: bool
     shelf: Shelf
     known: dict[str, str] = field(default_factory=dict)
@@ -199,7 +222,7 @@ class _Refusal:
         Raises:
             DataError: If it cannot be used.
         """
-        if problem := stage_problem(example, stage=self.stage):
+        if problem := stage_problem(example, stage=self.stage, answered=self.answered):
             raise DataError(problem)
         settled = self.shelf.settled(example)
         if self.verify_images:
