@@ -10,9 +10,11 @@
 A picture that is drawn when it is opened is the same when all that it is drawn from is.
 """
 
+import hashlib
 import re
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TypeAlias
@@ -34,6 +36,9 @@ Link: TypeAlias = tuple[str, str]
 """The id of an earlier row, and what it shares with this one."""
 
 _PLAIN = 16
+_MASKS = tuple(
+    sum(1 << bit for bit in range(place, SIDE * SIDE, NEAR + 1)) for place in range(NEAR + 1)
+)
 _COCO = re.compile(r"(?:COCO_(?:train|val|test)20\d\d_)?(\d{12})\.(?:jpe?g|png)")
 
 
@@ -96,7 +101,7 @@ def find_leaks(
     Raises:
         DataError: If a picture cannot be decoded.
     """
-    seen = _Seen(look=look, progress=progress or _nobody)
+    seen = _Seen(looks=_Looks(progress=progress or _nobody) if look else None)
     for example in evaluation:
         seen.remember(example)
     found = [leak for example in train if (leak := seen.leak(example)) is not None]
@@ -112,25 +117,29 @@ def linked(
     *,
     look: bool = True,
     progress: Callable[[int], None] | None = None,
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[int, int]]:
     """Find rows of one set that would leak into each other if they were put on two sides.
 
     Args:
-        examples: The rows; ids are unique.
+        examples: The rows.
         look: As for `find_leaks`.
         progress: As for `find_leaks`.
 
     Yields:
-        Pairs of ids; whatever is connected belongs together.
+        Pairs of places in `examples`; whatever is connected belongs together.
 
     Raises:
         DataError: If a picture cannot be decoded.
     """
-    seen = _Seen(look=look, progress=progress or _nobody)
-    for example in examples:
-        for other, _ in seen.links(example):
-            yield example.id, other
-        seen.remember(example)
+    yield from _equal(
+        (place, key) for place, example in enumerate(examples) for key in _named(example)
+    )
+    if look:
+        looks = _Looks(progress=progress or _nobody)
+        for place, example in enumerate(examples):
+            for other, _ in looks.like(example):
+                yield place, int(other)
+            looks.remember(example, name=str(place))
 
 
 def difference_hash(image: PIL.Image.Image) -> int | None:
@@ -157,15 +166,25 @@ def coco_number(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def _equal(keys: Iterable[tuple[int, object]]) -> Iterator[tuple[int, int]]:
+    """Yield places with equal keys; a million rows take 16 bytes a key and not a dictionary."""
+    places, digests = array("q"), array("Q")
+    for place, key in keys:
+        places.append(place)
+        digest = hashlib.blake2b(repr(key).encode(errors="surrogatepass"), digest_size=8).digest()
+        digests.append(int.from_bytes(digest, "big"))
+    codes = np.frombuffer(digests, dtype=np.uint64) if digests else np.empty(0, dtype=np.uint64)
+    order = np.argsort(codes, kind="stable")
+    for first in np.flatnonzero(codes[order[1:]] == codes[order[:-1]]):
+        yield places[order[first + 1]], places[order[first]]
+
+
 @dataclass(slots=True, kw_only=True)
 class _Seen:
     """What evaluation asks about, by every kind of evidence."""
 
-    look: bool
-    progress: Callable[[int], None]
+    looks: "_Looks | None"
     evidence: dict[tuple[str, object], str] = field(default_factory=dict)
-    bands: dict[tuple[int, int], list[tuple[int, str]]] = field(default_factory=dict)
-    hashes: dict[str, tuple[bytes, int | None]] = field(default_factory=dict)
     variants: dict[str, str] = field(default_factory=dict)
 
     def remember(self, example: Example) -> None:
@@ -173,38 +192,53 @@ class _Seen:
             self.evidence.setdefault(key, example.id)
         if (variant := _vsr_variant(example)) is not None:
             self.variants.setdefault(variant, example.id)
-        for content, look in self._looked(example):
-            known = self.evidence.setdefault(("the same picture", content), example.id)
-            # A picture of many rows is entered once: the others are found by its content.
-            if look is not None and known == example.id:
-                for band in _bands(look):
-                    self.bands.setdefault(band, []).append((look, example.id))
+        if self.looks is not None:
+            self.looks.remember(example, name=example.id)
 
     def leak(self, example: Example) -> Leak | None:
-        found = next(self._with_variants(example), None)
+        found = next(self._links(example), None)
         return found and Leak(train=example.id, evaluation=found[0], why=found[1])
 
-    def links(self, example: Example) -> Iterator[Link]:
-        """Yield everything that a row shares with remembered rows, cheap evidence first."""
+    def _links(self, example: Example) -> Iterator[Link]:
         for why, key in _named(example):
             if (other := self.evidence.get((why, key))) is not None:
                 yield other, why
-        for content, look in self._looked(example):
-            if (other := self.evidence.get(("the same picture", content))) is not None:
-                yield other, "the same picture"
-            for other in self._alike(look):
-                yield other, "a picture that looks the same"
-
-    def _with_variants(self, example: Example) -> Iterator[Link]:
         mine = _vsr_variant(example)
         for variant, other in self.variants.items() if mine is not None else ():
             if variant != mine:
                 yield other, "VSR's random and zeroshot cut the same statements differently"
-        yield from self.links(example)
+        if self.looks is not None:
+            yield from self.looks.like(example)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Looks:
+    """What rows show: their pictures' contents, and what these look like."""
+
+    progress: Callable[[int], None]
+    contents: dict[bytes, str] = field(default_factory=dict)
+    bands: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
+    hashes: dict[str, tuple[bytes, int | None]] = field(default_factory=dict)
+
+    def remember(self, example: Example, *, name: str) -> None:
+        for content, look in self._looked(example):
+            # A picture of many rows is entered once: the others are found by its content.
+            if self.contents.setdefault(content, name) != name or look is None:
+                continue
+            entry = (look, name)
+            for band in _bands(look):
+                self.bands.setdefault(band, []).append(entry)
+
+    def like(self, example: Example) -> Iterator[Link]:
+        for content, look in self._looked(example):
+            if (other := self.contents.get(content)) is not None:
+                yield other, "the same picture"
+            for other in self._alike(look):
+                yield other, "a picture that looks the same"
 
     def _looked(self, example: Example) -> Iterator[tuple[bytes, int | None]]:
         """Yield each picture's content and what it shows, decoding every file once."""
-        for image in example.images if self.look else ():
+        for image in example.images:
             if not isinstance(image, (FileImage, BytesImage)):
                 yield images.identity(image), None
                 continue
@@ -219,20 +253,23 @@ class _Seen:
         if look is None:
             return
         for band in _bands(look):
-            for other, example_id in self.bands.get(band, ()):
+            for other, name in self.bands.get(band, ()):
                 if (look ^ other).bit_count() <= NEAR:
-                    yield example_id
+                    yield name
 
 
 def _nobody(count: int) -> None:
     """Take a count of progress that nobody asked for."""
 
 
-def _bands(look: int) -> Iterator[tuple[int, int]]:
-    bits = SIDE * SIDE
-    for place in range(NEAR + 1):
-        low, high = place * bits // (NEAR + 1), (place + 1) * bits // (NEAR + 1)
-        yield place, (look >> low) & ((1 << (high - low)) - 1)
+def _bands(look: int) -> Iterator[int]:
+    """Split a hash into parts, each with its place above it.
+
+    Every part takes its bits from all over the picture: an even sky is the same in many pictures,
+    and a part that saw nothing else would hold half of them.
+    """
+    for place, mask in enumerate(_MASKS):
+        yield (1 << (SIDE * SIDE + place)) | (look & mask)
 
 
 def _named(example: Example) -> Iterator[tuple[str, object]]:
