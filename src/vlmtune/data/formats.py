@@ -149,6 +149,7 @@ def _spoken(
     column: str, read: Callable[[Row], dialogues.Dialogue]
 ) -> Callable[[Row, Keys], _Reading]:
     def shape(row: Row, keys: Keys) -> _Reading:
+        """Take the conversation out of its column, and the choices from beside it."""
         choices = keys.choice or CHOICES[0]
         return _Reading(
             dialogue=read(row),

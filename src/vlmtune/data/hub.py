@@ -45,9 +45,11 @@ def open_table(
         raise DataError(_unreachable(repo, subset=subset, dataset=dataset, error=error)) from error
 
     def read(start: int, stop: int | None) -> Iterator[Row | Unreadable]:
+        """Yield rows as the hub stores them."""
         return _rows(found, start=start, stop=stop, repo=repo, dataset=dataset)
 
     def count() -> int:
+        """Count the rows, or trust what a streamed table says about itself."""
         return len(found) if not stream else _stated_length(found, chosen, repo=repo)
 
     return Table(name=repo, columns=columns or None, count=count, read=read)

@@ -67,10 +67,12 @@ def open_lines(files: Sequence[Path], *, dataset: str) -> Table:
         refuse_unreadable(file)
 
     def read(start: int, stop: int | None) -> Iterator[Row | Unreadable]:
+        """Yield rows of all files as if they were one."""
         rows = (row for file in files for _, row in read_lines(file))
         return itertools.islice(rows, start, stop)
 
     def count() -> int:
+        """Add up the rows of all files."""
         return sum(count_lines(file) for file in files)
 
     name = str(files[0] if len(files) == 1 else files[0].parent)

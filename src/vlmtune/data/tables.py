@@ -132,9 +132,11 @@ def open_files(files: Sequence[Path], *, dataset: str) -> Table:
             )
 
     def read(start: int, stop: int | None) -> Iterator[Row | Unreadable]:
+        """Yield rows of all files as if they were one."""
         return _rows(parquet, files, start=start, stop=stop)
 
     def count() -> int:
+        """Add up the rows of all files."""
         return sum(_opened(parquet, file).metadata.num_rows for file in files)
 
     name = str(files[0] if len(files) == 1 else files[0].parent)
