@@ -58,7 +58,7 @@ class ModelConfig(Section):
     quantization: Literal["none", "8bit", "4bit"] = "none"
     """Store the frozen weights in fewer bits while training adapters (4bit: NF4 on CUDA)."""
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Format of the weights in memory; auto is bf16 under adapters where the device has it, or fp32."""
+    """Format of weights in memory; auto is bf16 under adapters where the device has it, or fp32."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """How PyTorch computes attention; auto is what the model and the machine allow."""
     lora: LoraConfig = LoraConfig()
