@@ -169,6 +169,4 @@ def train_grpo(
     room = config.grpo.max_completion_length
     kept = fitted(config, loaded, lessons, room=room)
     held = fitted(config, loaded, evaluation, room=room)
-    return grpo.train_grpo(
-        loaded, config, kept, held, journal, grade=grade, observe=observe
-    )
+    return grpo.train_grpo(loaded, config, kept, held, journal, grade=grade, observe=observe)

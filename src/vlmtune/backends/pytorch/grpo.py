@@ -1,0 +1,320 @@
+"""Group relative policy optimisation through TRL's GRPOTrainer.
+
+TRL keeps its loop, its losses, its reference and its reuse of completions. What we override:
+
+    _generate                            our generator draws, our rewards grade: `roll_out`
+    _generate_and_score_completions      advantages are those of `objectives.py`
+    _get_per_token_logps_and_entropies   every prompt is computed once for its answers
+    compute_loss                         says which rows those answers belong to
+    _save_checkpoint                     answers that later updates learn from are kept too
+
+So token ids, pictures, completions, rewards and advantages are those that a rehearsal shows.
+"""
+
+# P prompts, G completions per prompt, B answers of a batch, C tokens of the longest of them
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+import transformers
+import trl
+from trl.trainer.utils import add_fused_lm_head
+
+from vlmtune.backends.groups import refuse_too_few
+from vlmtune.backends.pytorch import grpo_settings, settings
+from vlmtune.backends.pytorch.generate import TorchGenerator
+from vlmtune.backends.pytorch.inputs import PromptInputs
+from vlmtune.backends.pytorch.model import LoadedModel
+from vlmtune.backends.pytorch.prompt_once import can_pack, pack
+from vlmtune.backends.pytorch.trainer import ROWS, house, prepare, train
+from vlmtune.backends.rollouts import Grade, Observe, Rollout, advantages, roll_out
+from vlmtune.config import RunConfig
+from vlmtune.protocols import Journal
+from vlmtune.types import Lesson, Prompt, Sampling, TrainResult
+
+ROLLOUT = "rollout.pt"
+"""Answers in the middle of their use, in a checkpoint."""
+
+
+def train_grpo(
+    loaded: LoadedModel,
+    config: RunConfig,
+    lessons: Sequence[Lesson],
+    evaluation: Sequence[Lesson],
+    journal: Journal,
+    *,
+    grade: Grade,
+    observe: Observe,
+) -> TrainResult:
+    """Train on groups of the model's own answers.
+
+    Args:
+        loaded: An adapted model.
+        config: A checked config.
+        lessons: Prompts to train on; their answers are not looked at.
+        evaluation: Prompts whose mean reward is measured, where `evaluation.strategy` asks for it.
+        journal: The run.
+        grade: The reward.
+        observe: Told of every rollout.
+
+    Raises:
+        DataError: If there are fewer prompts than one update takes.
+        RunFailed: If the run cannot go on.
+    """
+    trainer = build(loaded, config, lessons, evaluation, journal, grade=grade, observe=observe)
+    return train(trainer, loaded, config, journal)
+
+
+def build(
+    loaded: LoadedModel,
+    config: RunConfig,
+    lessons: Sequence[Lesson],
+    evaluation: Sequence[Lesson],
+    journal: Journal,
+    *,
+    grade: Grade,
+    observe: Observe,
+) -> Any:
+    """Build the trainer that `train_grpo` runs."""
+    batches = grpo_settings.batches(config)
+    refuse_too_few(len(lessons), batches)
+    prompts = [lesson.prompt for lesson in (*lessons, *evaluation)]
+    arguments = grpo_settings.arguments(config, folder=journal.scratch, device=loaded.device)
+    reference = None
+    if config.grpo.beta and not loaded.is_adapted:
+        # TRL would load the reference from the folder, without what was merged into these weights.
+        reference = copy.deepcopy(loaded.network).requires_grad_(False).eval()
+        arguments["beta"] = 0.0
+    desk = Desk(loaded, config, prompts, trained=len(lessons), grade=grade, observe=observe)
+    all_rows = _dataset(len(prompts))
+    trainer = GroupTrainer(
+        model=loaded.network,
+        reward_funcs=desk.rewards,
+        args=trl.GRPOConfig(**arguments),
+        train_dataset=all_rows.select(range(len(lessons))),
+        eval_dataset=all_rows.select(range(len(lessons), len(prompts))) if evaluation else None,
+        processing_class=loaded.reader.processor,
+    )
+    if reference is not None:
+        add_fused_lm_head(reference, temperature=config.grpo.temperature)
+        trainer.beta, trainer.args.beta, trainer.ref_model = (
+            config.grpo.beta,
+            config.grpo.beta,
+            reference,
+        )
+    trainer.desk = desk
+    names = [prompt.example_id for prompt in prompts]
+    prepare(trainer, loaded, config, settings.rates(config), journal, names=names)
+    trainer.add_callback(_Resuming(trainer, journal))
+    return trainer
+
+
+def _dataset(count: int) -> datasets.Dataset:
+    """Make the rows that TRL counts, repeats and shuffles: places, written as its prompts."""
+    return datasets.Dataset.from_dict(
+        {ROWS: range(count), "prompt": [str(row) for row in range(count)]}
+    )
+
+
+class Desk:
+    """Where groups are drawn and graded, and where the trainer looks up what it needs of them.
+
+    Attributes:
+        prompts: All prompts, those to train on first.
+        rollout: The groups drawn last.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        config: RunConfig,
+        prompts: Sequence[Prompt],
+        *,
+        trained: int,
+        grade: Grade,
+        observe: Observe,
+    ) -> None:
+        self.prompts = prompts
+        self.rollout: Rollout | None = None
+        self._loaded = loaded
+        self._generator = TorchGenerator(loaded, batch_rows=config.hardware.generation_batch_size)
+        self._config = config
+        self._trained = trained
+        self._grade = grade
+        self._observe = observe
+        self._read: dict[int, PromptInputs] = {}
+
+    def draw(self, rows: Sequence[int], *, number: int, step: int, training: bool) -> Rollout:
+        """Draw and grade one group for each row; evaluation draws alike every time."""
+        grpo = self._config.grpo
+        sampling = Sampling(
+            samples=grpo.num_generations,
+            max_tokens=grpo.max_completion_length,
+            temperature=grpo.temperature,
+            top_p=grpo.top_p,
+            top_k=grpo.top_k,
+            seed=self._config.seed,
+        )
+        self.rollout = roll_out(
+            self._generator,
+            rows,
+            self.prompts[: self._trained] if training else self.prompts,
+            grade=self._grade,
+            sampling=sampling,
+            number=number if training else 0,
+            resample=grpo.resample_flat_groups if training else 0,
+        )
+        kept = {group.row for group in self.rollout.groups}
+        self._read = {row: self.inputs(row) for row in kept}
+        self._observe(self.rollout, step, training)
+        return self.rollout
+
+    def inputs(self, row: int) -> PromptInputs:
+        """Read a prompt, or remember it from the groups drawn last."""
+        found = self._read.get(row)
+        return self._loaded.reader.read(self.prompts[row]) if found is None else found
+
+    def rewards(self, *, prompts: Sequence[str], **columns: object) -> list[float]:
+        """Tell TRL what the answers drawn last have earned; they were graded when drawn."""
+        assert self.rollout is not None
+        found = [reward for group in self.rollout.groups for reward in group.rewards]
+        assert len(found) == len(prompts)
+        return found
+
+
+class GroupTrainer(house(trl.GRPOTrainer)):  # type: ignore[misc]
+    """TRL's trainer with our generator, rewards and forward pass.
+
+    Attributes:
+        desk: Draws and grades.
+    """
+
+    desk: Desk
+
+    def _generate(self, prompts: list[str]) -> tuple[Any, ...]:
+        """Draw our way; TRL lists every prompt G times."""
+        training = bool(self.model.training)
+        rows = [int(prompt) for prompt in prompts[:: self.num_generations]]
+        every = self.args.steps_per_generation * self.num_iterations
+        with self.accelerator.autocast():
+            rollout = self.desk.draw(
+                rows,
+                number=self._step // every * self.accelerator.num_processes
+                + self.accelerator.process_index,
+                step=self.state.global_step,
+                training=training,
+            )
+        self._rows_B = [group.row for group in rollout.groups for _ in group.completions]
+        answers = [one for group in rollout.groups for one in group.completions]
+        prompt_ids = [self.desk.inputs(row).ids_T.tolist() for row in self._rows_B]
+        self._count(rollout, prompt_ids, training=training)
+        texts = [one.text for one in answers]
+        ids = [list(one.token_ids) for one in answers]
+        return prompt_ids, ids, None, texts, None, {}, None, []
+
+    def _count(self, rollout: Rollout, prompt_ids: list[list[int]], *, training: bool) -> None:
+        """Keep the numbers that TRL takes where it generates, and our own beside them."""
+        metrics = self._metrics["train" if training else "eval"]
+        lengths = [len(one.token_ids) for group in rollout.groups for one in group.completions]
+        if training:
+            self.state.num_input_tokens_seen += sum(lengths) + sum(map(len, prompt_ids))
+        metrics["num_tokens"] = [self.state.num_input_tokens_seen]
+        found = rollout.metrics() | {
+            "completions/mean_length": sum(lengths) / len(lengths),
+            "completions/min_length": float(min(lengths)),
+            "completions/max_length": float(max(lengths)),
+        }
+        for name, value in found.items():
+            metrics[name].append(value)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        rollout = self.desk.rollout
+        assert rollout is not None
+        local = torch.tensor(rollout.rewards_PG, device=self.accelerator.device)
+        everywhere = self.accelerator.gather(local).cpu().numpy()
+        gained_PG = advantages(everywhere, scale=self.house_config.grpo.scale_rewards)
+        first = self.accelerator.process_index * len(rollout.groups)
+        own = torch.tensor(gained_PG[first : first + len(rollout.groups)].reshape(-1))
+        found["advantages"] = own.to(found["advantages"])
+        found[ROWS] = torch.tensor(self._rows_B)
+        return found
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], **more: Any) -> Any:
+        """Remember which prompts the batch answers, for the forward pass inside."""
+        self._rows_B = inputs[ROWS].tolist()
+        # Reused completions come here again, and the house takes the rows out.
+        return super().compute_loss(model, dict(inputs), **more)
+
+    def _get_per_token_logps_and_entropies(  # noqa: PLR0917 - TRL calls it by position
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        **unused: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
+        """Score answers with each prompt computed once; TRL's pictures and masks are not needed."""
+        answers_BC, kept_BC = input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:]
+        answers = [ids[kept.bool()].tolist() for ids, kept in zip(answers_BC, kept_BC, strict=True)]
+        # Without gradients memory does not limit a batch, and groups stay whole.
+        size = len(answers) if batch_size is None else max(batch_size, self.num_generations)
+        parts = [
+            self._scored(model, slice(start, start + size), answers, logits_to_keep)
+            for start in range(0, len(answers), size)
+        ]
+        logps, entropies = (torch.cat([part[side] for part in parts]) for side in (0, 1))
+        return logps, entropies if compute_entropy else None, None
+
+    def _scored(
+        self, model: Any, part: slice, answers: Sequence[list[int]], width: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = self._rows_B[part]
+        packed = pack(
+            self.house_loaded,
+            {row: self.desk.inputs(row) for row in dict.fromkeys(rows)},
+            rows,
+            answers[part],
+            together=can_pack(self.house_loaded),
+        )
+        with self.accelerator.autocast():
+            out = model(**packed.inputs, shift_labels=packed.labels_RT, fused_lm_head=True)
+        lengths = [len(ids) for ids in answers[part]]
+        return (
+            packed.unpack(out.log_probs, lengths, width),
+            packed.unpack(out.entropy, lengths, width)
+            if out.entropy is not None
+            else torch.zeros((len(rows), width), device=out.log_probs.device),
+        )
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        every = self.args.steps_per_generation * self.num_iterations
+        if self._step % every and self._buffered_inputs is not None:
+            folder = (
+                Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+            )
+            torch.save(self._buffered_inputs, folder / ROLLOUT)
+
+
+class _Resuming(transformers.TrainerCallback):
+    """Sets TRL's count of batches, and the answers in use, to where a checkpoint left them."""
+
+    def __init__(self, trainer: GroupTrainer, journal: Journal) -> None:
+        self._trainer = trainer
+        self._folder = journal.resume_from
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Count what was done before; TRL would start a new drawing at any place."""
+        self._trainer._step = state.global_step * args.gradient_accumulation_steps
+        kept = None if self._folder is None else self._folder / ROLLOUT
+        if kept is not None and kept.is_file():
+            self._trainer._buffered_inputs = torch.load(
+                kept, weights_only=True, map_location=self._trainer.accelerator.device
+            )

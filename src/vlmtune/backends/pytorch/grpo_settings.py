@@ -1,0 +1,133 @@
+"""From the section `grpo` to TRL's GRPOConfig, or a refusal before anything loads.
+
+TRL checks none of its own enums when it is configured, and a batch that tears a group apart only
+after the model is loaded; both are settled here.
+"""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from vlmtune.backends.groups import GroupBatches, group_batches
+from vlmtune.backends.pytorch import settings
+from vlmtune.config import RunConfig
+from vlmtune.errors import ConfigError, MissingDependency
+from vlmtune.objectives import PolicyObjective
+
+
+def check(config: RunConfig) -> list[str]:
+    """Refuse what cannot be honoured; nothing is loaded.
+
+    Returns:
+        Notes: what was repaired, and what has no effect.
+
+    Raises:
+        ConfigError: If a setting cannot be honoured.
+        MissingDependency: If one needs a library that is not installed.
+    """
+    grpo, hardware = config.grpo, config.hardware
+    if grpo.loss_type == "cispo" and objective(config).upper < 1:
+        raise ConfigError(
+            f"grpo.epsilon_high {grpo.epsilon_high} caps every ratio below 1 in loss_type cispo, "
+            "where it is the cap itself; use 5.0, or leave it out"
+        )
+    if grpo.epsilon >= 1 and grpo.loss_type not in ("cispo", "sapo"):
+        raise ConfigError(f"grpo.epsilon {grpo.epsilon} lets ratios fall to 0; use less than 1")
+    if grpo.resample_flat_groups and config.grpo.scale_rewards == "batch":
+        raise ConfigError(
+            "grpo.resample_flat_groups leaves out the groups that scale_rewards: batch would "
+            "count; use scale_rewards: group or none, or resample_flat_groups: 0"
+        )
+    if hardware.use_vllm:
+        _refuse_vllm()
+    notes = []
+    found = batches(config)
+    if found.note:
+        notes.append(found.note)
+    if config.evaluation.strategy != "no" and found.evaluation != config.evaluation.batch_size:
+        notes.append(
+            f"evaluation.batch_size: {config.evaluation.batch_size} became {found.evaluation}, so "
+            f"that it holds whole groups of {grpo.num_generations}"
+        )
+    return notes
+
+
+def _refuse_vllm() -> None:
+    if importlib.util.find_spec("vllm") is None:
+        raise MissingDependency(
+            "hardware.use_vllm needs vllm, which is not installed: pip install 'vlmtune[cloud]'; "
+            "or set it to false, and this backend draws completions itself"
+        )
+    raise ConfigError(
+        "hardware.use_vllm is not supported in this version; set it to false, and this backend "
+        "draws completions itself, each prompt computed once for its whole group"
+    )
+
+
+def batches(config: RunConfig) -> GroupBatches:
+    """Round the batches up to whole groups."""
+    return group_batches(
+        config, accumulation=settings.accumulation(config), devices=settings.world_size()
+    )
+
+
+def objective(config: RunConfig) -> PolicyObjective:
+    """Say which loss the settings mean."""
+    grpo = config.grpo
+    return PolicyObjective(
+        loss_type=grpo.loss_type,
+        level=grpo.importance_sampling_level,
+        epsilon=grpo.epsilon,
+        epsilon_high=grpo.epsilon_high,
+        delta=grpo.delta,
+        beta=grpo.beta,
+        temperature_pos=grpo.sapo_temperature_pos,
+        temperature_neg=grpo.sapo_temperature_neg,
+        longest=grpo.max_completion_length,
+    )
+
+
+def arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]:
+    """Write the keyword arguments of GRPOConfig."""
+    grpo, found, loss = config.grpo, batches(config), objective(config)
+    cispo = grpo.loss_type == "cispo"
+    return settings.arguments(config, folder=folder, device=device) | {
+        "gradient_accumulation_steps": found.accumulation,
+        "steps_per_generation": found.accumulation,
+        "per_device_eval_batch_size": found.evaluation,
+        "num_generations": grpo.num_generations,
+        "num_generations_eval": grpo.num_generations,
+        "num_iterations": grpo.num_iterations,
+        "shuffle_dataset": True,
+        "max_completion_length": grpo.max_completion_length,
+        "temperature": grpo.temperature,
+        "top_p": grpo.top_p,
+        "top_k": grpo.top_k,
+        "min_p": None,
+        "repetition_penalty": 1.0,
+        "use_vllm": False,
+        "use_transformers_continuous_batching": False,
+        "beta": grpo.beta,
+        "epsilon": grpo.epsilon,
+        # TRL takes the cap of cispo as it is, and the other losses' clip above 1.
+        "epsilon_high": loss.upper if cispo else grpo.epsilon_high,
+        "delta": grpo.delta,
+        "sapo_temperature_pos": grpo.sapo_temperature_pos,
+        "sapo_temperature_neg": grpo.sapo_temperature_neg,
+        "importance_sampling_level": grpo.importance_sampling_level,
+        "loss_type": grpo.loss_type,
+        "scale_rewards": grpo.scale_rewards,
+        "reward_weights": None,
+        "multi_objective_aggregation": "sum_then_normalize",
+        "mask_truncated_completions": grpo.mask_truncated_completions,
+        "disable_dropout": grpo.disable_dropout,
+        "sync_ref_model": False,
+        "top_entropy_quantile": 1.0,
+        "entropy_coef": 0.0,
+        "use_adaptive_entropy": False,
+        "off_policy_mask_threshold": None,
+        "use_bias_correction_kl": False,
+        "cast_lm_head_to_fp32": False,
+        "log_completions": False,
+        "log_multimodal": False,
+    }

@@ -1,0 +1,59 @@
+"""Group relative policy optimisation: prompts, the reward, and a record of what was answered."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from vlmtune.config import RunConfig
+from vlmtune.data.training_sets import TrainingSets
+from vlmtune.language import prompts
+from vlmtune.rewards import build_reward
+from vlmtune.training.grading import grade_groups
+from vlmtune.training.journal import RunJournal
+from vlmtune.training.samples import SampleBook
+from vlmtune.types import Completion, Example, Lesson, Prompt, Score, Start, TrainResult
+
+
+def train(
+    config: RunConfig, backend: Any, start: Start, sets: TrainingSets, journal: RunJournal
+) -> TrainResult:
+    """Word the rows, build the reward and hand both to the backend.
+
+    Args:
+        config: A checked config.
+        backend: A package in `vlmtune.backends` that trains this stage.
+        start: What to load.
+        sets: The rows.
+        journal: The run.
+
+    Raises:
+        ConfigError: If the reward is unknown or needs a column that the rows lack.
+        DataError: If the rows have nothing that the reward could grade against.
+    """
+    trained = list(sets.train.examples)
+    held = [] if sets.evaluation is None else list(sets.evaluation.examples)
+    reward = build_reward(config.reward, examples=trained)
+    examples = {example.id: example for example in (*trained, *held)}
+    book = SampleBook(journal.folder, config, examples)
+
+    def grade(
+        asked: Sequence[Prompt], completions: Sequence[Sequence[Completion]]
+    ) -> Sequence[Sequence[Score]]:
+        """Grade groups through the one place that a rehearsal grades through."""
+        rows = [examples[prompt.example_id] for prompt in asked]
+        return grade_groups(reward, rows, completions, asked=asked).scores
+
+    result: TrainResult = backend.train_grpo(
+        config,
+        start,
+        questions(trained, style=config.prompt.style),
+        questions(held, style=config.prompt.style),
+        journal,
+        grade=grade,
+        observe=book.write,
+    )
+    return result
+
+
+def questions(examples: Sequence[Example], *, style: str) -> list[Lesson]:
+    """Word rows as a rehearsal does; what to say is for the model to find out."""
+    return [Lesson(prompt=prompts.build(example, style=style), answer="") for example in examples]

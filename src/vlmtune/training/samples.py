@@ -1,0 +1,119 @@
+"""What was answered while training: a page every N updates, and a line per prompt.
+
+    samples.jsonl               {"step": 50, "example_id": ..., "completions": [...]}
+    samples/step_000050.html    the same with pictures
+
+A resumed run drops the lines of updates that it makes again.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vlmtune.backends.rollouts import Group, Rollout, advantages
+from vlmtune.config import RunConfig
+from vlmtune.reports import sample_page, thumbnails
+from vlmtune.training.findings import Record, percent
+from vlmtune.training.grading import graded_records
+from vlmtune.training.row_checks import row_record
+from vlmtune.training.run_directory import SAMPLES, as_line
+from vlmtune.types import Example
+
+PAGES = "samples"
+MOST_PROMPTS = 12
+"""Prompts of one page; samples.jsonl holds all of a rollout."""
+
+
+class SampleBook:
+    """Writes a run's rollouts to its folder.
+
+    Attributes:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, examples: Mapping[str, Example]) -> None:
+        self.folder = folder
+        self._config = config
+        self._examples = examples
+        self._begun = False
+        self._next_page = 0
+        # Of several processes one writes, or their lines would mix.
+        self._writes = int(os.environ.get("RANK", "0")) == 0
+
+    def write(self, rollout: Rollout, step: int, training: bool) -> None:
+        """Take note of a rollout.
+
+        Args:
+            rollout: What was drawn and graded.
+            step: Updates made before it.
+            training: False for rollouts of an evaluation, of which only metrics are kept.
+        """
+        if not training or not self._writes:
+            return
+        if not self._begun:
+            self._forget_from(step)
+            self._begun = True
+        every = self._config.tracking.sample_steps
+        due = every is not None and step >= self._next_page
+        if not due and not self._config.grpo.log_completions:
+            return
+        records = self._records(rollout, step)
+        with (self.folder / SAMPLES).open("a", encoding="utf-8") as file:
+            file.writelines(as_line(record) for record in records)
+        if due and every is not None:
+            self._next_page = (step // every + 1) * every
+            self._page(rollout, records, step)
+
+    def _records(self, rollout: Rollout, step: int) -> list[Record]:
+        gained_PG = advantages(rollout.rewards_PG, scale=self._config.grpo.scale_rewards)
+        return [
+            {"step": step}
+            | _record(group, gained.tolist(), self._examples[group.prompt.example_id])
+            for group, gained in zip(rollout.groups, gained_PG, strict=True)
+        ]
+
+    def _page(self, rollout: Rollout, records: Sequence[Record], step: int) -> None:
+        numbers = rollout.metrics()
+        pages = self.folder / PAGES
+        pages.mkdir(exist_ok=True)
+        images = [image for group in rollout.groups[:MOST_PROMPTS] for image in group.prompt.images]
+        sample_page.write_page(
+            pages / f"step_{step:06d}.html",
+            records[:MOST_PROMPTS],
+            pictures=thumbnails.make(images),
+            title=f"{self._config.run_name or 'GRPO'}, after {step} updates",
+            sentence=f"Mean reward {numbers['reward/mean']:.3f} over {len(rollout.groups)} "
+            f"prompts; {percent(numbers['reward/flat_groups'])} of the groups drawn are flat, "
+            f"{percent(numbers['answers/unreadable'])} of the answers unreadable, "
+            f"{percent(numbers['completions/truncated'])} cut off.",
+        )
+
+    def _forget_from(self, step: int) -> None:
+        """Drop lines of updates that are made again, and one that a kill cut in two."""
+        path = self.folder / SAMPLES
+        if not path.is_file():
+            return
+        lines = path.read_text(encoding="utf-8").splitlines()
+        building = path.with_name(f".{SAMPLES}.building")
+        kept = [f"{line}\n" for line in lines if _is_before(line, step)]
+        building.write_text("".join(kept), encoding="utf-8")
+        building.replace(path)
+
+
+def _is_before(line: str, step: int) -> bool:
+    try:
+        return int(json.loads(line)["step"]) < step
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _record(group: Group, gained: Sequence[float], example: Example) -> Record:
+    mean = sum(group.rewards) / len(group.rewards)
+    spread = sum((reward - mean) ** 2 for reward in group.rewards) / (len(group.rewards) - 1)
+    return row_record(example, group.prompt) | {
+        "reward_mean": mean,
+        "reward_std": spread**0.5,
+        "flat": group.flat,
+        "completions": graded_records(group.completions, group.scores, gained),
+    }
