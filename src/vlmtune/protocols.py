@@ -57,8 +57,11 @@ class RewardFunction(Protocol):
 
     def __call__(
         self, *, prompts: Sequence[JSON], completions: Sequence[JSON], **columns: JSON
-    ) -> list[float]:
-        """Grade a batch, TRL's way: columns are lists as long as `completions`."""
+    ) -> Sequence[float | None]:
+        """Grade a batch, TRL's way: columns are lists as long as `completions`.
+
+        None says that the reward does not apply to a completion.
+        """
         ...
 
 

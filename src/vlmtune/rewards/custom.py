@@ -15,7 +15,7 @@ import inspect
 import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, TypeAlias
@@ -56,11 +56,13 @@ class CustomReward:
         name: What configs and metrics call it.
         function: The function itself.
         file: Where it was found, for messages.
+        known: Columns of the run's rows; a batch whose rows lack one is given None for each.
     """
 
     name: str
     function: Function
     file: str
+    known: frozenset[str] = frozenset()
 
     @property
     def __name__(self) -> str:
@@ -73,14 +75,15 @@ class CustomReward:
         Raises:
             ConfigError: If it needs a column that they lack.
         """
-        found = {*GIVEN, *columns_of(examples[:1])}
+        facts = {name for example in examples for name in example.facts}
+        found = {*GIVEN, *columns_of(()), *facts}
         lacking = [name for name in _required(self.function) if name not in found]
         if lacking:
             raise ConfigError(
                 f"reward '{self.name}' in {self.file} needs '{lacking[0]}', and the rows have "
                 f"{', '.join(sorted(found))}; rename the parameter, or give it a default"
             )
-        return self
+        return replace(self, known=frozenset(facts.difference(GIVEN)))
 
     def __call__(
         self, *, prompts: Sequence[JSON], completions: Sequence[Completion], **columns: JSON
@@ -92,7 +95,8 @@ class CustomReward:
                 each completion.
         """
         texts = [MessageText(completion_text(completion)) for completion in completions]
-        given = {"prompts": prompts, "completions": texts, **columns}
+        absent: dict[str, JSON] = {name: [None] * len(texts) for name in self.known}
+        given = absent | {"prompts": prompts, "completions": texts, **columns}
         try:
             values = self.function(**_accepted(self.function, given))
         except Exception as error:  # Whatever stands in a user's file may fail in any way.

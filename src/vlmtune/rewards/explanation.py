@@ -175,7 +175,8 @@ class ExplanationReward:
     ) -> list[float | None]:
         """Grade a batch the way TRL asks for it; None where the reward does not apply."""
         rows = explained_rows(prompts, completions, columns)
-        return [score and score.value for score in self._scores(rows, completions)]
+        scores = self._scores(rows, completions)
+        return [None if score is None else score.value for score in scores]
 
     def _scores(
         self, rows: Sequence[Pictured], completions: Sequence[Completion]
@@ -209,7 +210,7 @@ class ExplanationReward:
             return "not one <explain> pair outside <think>"
         if is_blank(explanation) or len(explanation) > LONGEST_TEXT:
             return f"an explanation of {len(explanation)} characters"
-        if self.needs_accuracy and row.answer is not None and gold_text(row.answer).strip():
+        if self.needs_accuracy and row.answer is not None and gold_text(str(row.answer)).strip():
             graded = grade(
                 kind=row.kind,
                 question=row.question,

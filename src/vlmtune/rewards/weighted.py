@@ -142,7 +142,7 @@ class WeightedReward:
         }
         by_part = [part.score(examples, texts, given) for part in self.parts]
         for part, scores in zip(self.parts, by_part, strict=True):
-            values = [score and score.value for score in scores]
+            values = [None if score is None else score.value for score in scores]
             checked(values, name=part.name, count=len(texts), ids=given["id"])
         return [self._total([scores[index] for scores in by_part]) for index in range(len(texts))]
 
