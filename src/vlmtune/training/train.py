@@ -21,8 +21,9 @@ from vlmtune.backends import select
 from vlmtune.config import RunConfig
 from vlmtune.data.training_sets import TrainingSets, load_training_sets
 from vlmtune.errors import BackendUnavailable, ConfigError, MissingDependency
-from vlmtune.training import dpo, grpo, lineage, run_folder, sft
-from vlmtune.training.journal import RunJournal
+from vlmtune.training import dpo, grpo, health, lineage, run_folder, sft
+from vlmtune.training.findings import Check, Status
+from vlmtune.training.journal import METRICS, RunJournal
 from vlmtune.training.progress import Tracks
 from vlmtune.training.row_sets import data_record
 from vlmtune.training.run_directory import RUN, write_json
@@ -42,12 +43,14 @@ class Trained:
         result: Steps, metrics and where the model is.
         stopped: The signal that ended it early, or "".
         seconds: How long it took.
+        health: What its metrics say about it.
     """
 
     directory: Path
     result: TrainResult
     stopped: str
     seconds: float
+    health: tuple[Check, ...]
 
 
 def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Trained:
@@ -170,22 +173,38 @@ def _recorded(
         result=result,
         stopped=journal.asked,
         seconds=round(time.perf_counter() - started, 3),
+        health=health.judge(work.config, health.read_lines(place.folder / METRICS)),
     )
     outcome = {
         "steps": result.steps,
         "of": journal.total,
         "model": str(result.model.resolve()),
         "metrics": {name: value for name, value in result.metrics.items() if math.isfinite(value)},
+        "health": [
+            {"name": check.name, "status": check.status.value, "detail": check.detail}
+            for check in trained.health
+        ],
     }
     status = "stopped" if trained.stopped else "done"
     write_json(path, record | {"status": status, "result": outcome, "seconds": trained.seconds})
     return trained
 
 
+def _tell_health(trained: Trained, console: Console) -> None:
+    """Say how the metrics moved, what needs a look last."""
+    if not trained.health:
+        return
+    console.print("\nhealthy?")
+    for check in sorted(trained.health, key=lambda check: check.status is not Status.PASS):
+        mark = "[green]ok  [/]" if check.status is Status.PASS else "[yellow]look[/]"
+        console.print(f"{mark} {check.name:<12} {escape(check.detail)}")
+
+
 def _tell(trained: Trained, console: Console, *, config: RunConfig) -> None:
     result, shown = trained.result, escape(str(trained.directory))
     loss = result.metrics.get("train_loss", result.metrics.get("loss"))
     mean = "" if loss is None else f", mean loss {loss:.4f}"
+    _tell_health(trained, console)
     if trained.stopped:
         console.print(
             f"\n{trained.stopped} after {result.steps} updates: a checkpoint is saved. Go on with "

@@ -93,7 +93,7 @@ def build(
     all_rows = _dataset(len(prompts))
     trainer = GroupTrainer(
         model=loaded.network,
-        reward_funcs=desk.rewards,
+        reward_funcs=desk.total,
         args=trl.GRPOConfig(**arguments),
         train_dataset=all_rows.select(range(len(lessons))),
         eval_dataset=all_rows.select(range(len(lessons), len(prompts))) if evaluation else None,
@@ -178,8 +178,11 @@ class Desk:
         found = self._read.get(row)
         return self._loaded.reader.read(self.prompts[row]) if found is None else found
 
-    def rewards(self, *, prompts: Sequence[str], **columns: object) -> list[float]:
-        """Tell TRL what the answers drawn last have earned; they were graded when drawn."""
+    def total(self, *, prompts: Sequence[str], **columns: object) -> list[float]:
+        """Tell TRL what the answers drawn last have earned; they were graded when drawn.
+
+        TRL logs it as rewards/total.
+        """
         assert self.rollout is not None
         found = [reward for group in self.rollout.groups for reward in group.rewards]
         assert len(found) == len(prompts)
