@@ -89,7 +89,8 @@ def loss_of(trainer):
     batch = next(iter(trainer.get_train_dataloader()))
     counted = (batch["labels"] != -100).sum() if "labels" in batch else None
     with trainer.compute_loss_context_manager():
-        return float(trainer.compute_loss(trainer.model, batch, num_items_in_batch=counted))
+        loss = trainer.compute_loss(trainer.model, batch, num_items_in_batch=counted)
+    return float(loss.detach())
 
 
 def scored(loaded, lessons, texts):

@@ -59,7 +59,8 @@ class LoadedModel:
     @property
     def is_adapted(self) -> bool:
         """Whether an adapter is attached."""
-        return hasattr(self.network, "peft_config")
+        # Not by `peft_config`: peft leaves that on the model it wraps as well.
+        return hasattr(self.network, "get_base_model")
 
     def prefill(self, inputs: PromptInputs) -> Prefix:
         """Compute a prompt, once, whatever the number of completions."""
