@@ -161,9 +161,12 @@ def _announce(config: "RunConfig", console: "Console") -> None:
     }
     plan |= {f"not {problem.what}": problem.remedy for problem in selection.rejected}
     if config.stage.value == "grpo":
+        from vlmtune.rewards import build_reward
+        from vlmtune.rewards.weighted import told
+
         plan["answers"] = (
             f"{config.grpo.num_generations} per row, {config.grpo.max_completion_length} tokens "
-            f"at most, reward {', '.join(config.reward.functions) or config.reward.type}"
+            f"at most, reward {told(build_reward(config.reward))}"
         )
     for name, text in plan.items():
         console.print(f"{name:<8} {text}", markup=False)

@@ -281,7 +281,7 @@ def _answer_checks(
         checks.append(
             judged(
                 "well_formed",
-                f"{percent(formed.value)} of {total} answers are one <think> and one <answer> "
+                f"{percent(formed.value)} of {total} answers have the tags that are asked for "
                 f"(95% interval {percent(formed.low)} to {percent(formed.high)})",
                 warn=formed.value < 0.5,
                 remedy="run SFT first; GRPO learns the form slowly where it rarely appears",
