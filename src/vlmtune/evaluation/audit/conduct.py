@@ -209,6 +209,10 @@ def _threads(subject: Subject, sample: Sequence[Trial]) -> Check:
 
 def _floods(outcomes: Sequence[Outcome]) -> Check:
     long = [outcome for outcome in outcomes if outcome.attack.most_rows is not None]
+    given_up = next((outcome for outcome in long if outcome.too_slow), None)
+    if given_up is not None:
+        detail = f"{given_up.attack.name}: {given_up.too_slow}"
+        return Check(name="100 kB in time", status=FAIL, detail=detail)
     slowest = max(long, key=lambda outcome: outcome.slowest, default=None)
     if slowest is None:
         return Check(name="100 kB in time", status=PASS, detail="no long answer was tried")

@@ -68,12 +68,14 @@ class Outcome:
         trials: Trials in which the reward gave a number.
         errors: "id: what it raised", one for each row in which it raised.
         slowest: Processor seconds of the slowest answer.
+        too_slow: Why the long answers were not tried: shorter ones took too long already; or "".
     """
 
     attack: Attack
     trials: tuple[Trial, ...]
     errors: tuple[str, ...]
     slowest: float
+    too_slow: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

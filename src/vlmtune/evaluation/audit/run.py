@@ -18,6 +18,8 @@ from vlmtune.types import Example
 
 PROBED = 24
 """Rows on which forms are compared."""
+LADDER = ((1_000, 0.2), (3_000, 0.5), (10_000, 1.0))
+"""Characters, and the processor seconds from which on ten times as many are not tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,7 @@ def audit(
         outcomes.append(_attack(subject, attack, honest, form))
         if progress is not None:
             progress(attack.family, 1)
-    outcomes = [outcome for outcome in outcomes if outcome.trials or outcome.errors]
+    outcomes = [one for one in outcomes if one.trials or one.errors or one.too_slow]
     pays_form = _pays_form(outcomes)
     only_form = pays_form and all(row.gap <= EPSILON for row in honest)
     trials = [trial for outcome in outcomes for trial in outcome.trials]
@@ -172,6 +174,8 @@ def _attack(subject: Subject, attack: Attack, honest: Sequence[Honest], form: Fo
     trials: list[Trial] = []
     errors: list[str] = []
     slowest = 0.0
+    if attack.most_rows is not None and (told := _too_slow(subject, attack, honest[0], form)):
+        return Outcome(attack=attack, trials=(), errors=(), slowest=0.0, too_slow=told)
     for row in _rows(honest, attack.most_rows):
         completion = attack.make(row.case, form)
         if completion is None:
@@ -189,6 +193,18 @@ def _attack(subject: Subject, attack: Attack, honest: Sequence[Honest], form: Fo
         elif paid.value is not None:
             trials.append(Trial(honest=row, completion=completion, paid=paid))
     return Outcome(attack=attack, trials=tuple(trials), errors=tuple(errors), slowest=slowest)
+
+
+def _too_slow(subject: Subject, attack: Attack, row: Honest, form: Form) -> str:
+    """Try the start of a long answer first: at the full length a reward might never come back."""
+    completion = attack.make(row.case, form) or ""
+    for length, limit in LADDER:
+        started = time.process_time()
+        subject.pay(row.case.example, completion[:length])
+        seconds = time.process_time() - started
+        if seconds > limit:
+            return f"took {seconds:.2f} s for {length:,} characters; 100 kB was not tried"
+    return ""
 
 
 def _rows(honest: Sequence[Honest], most: int | None) -> Sequence[Honest]:

@@ -76,6 +76,8 @@ def judge(outcome: Outcome, *, margin: float, pays_form: bool) -> Verdict:
         margin: Reward that a wrong answer may earn above a plain wrong one on average.
         pays_form: Whether a bare right answer earns less than a well-formed one.
     """
+    if outcome.too_slow:
+        return Verdict(status=FAIL, said=outcome.too_slow)
     if outcome.errors:
         return Verdict(
             status=FAIL, said=f"raised in {_rows(len(outcome.errors))}: {outcome.errors[0]}"
