@@ -172,15 +172,15 @@ def test_hydra_names_a_folder_and_a_file() -> None:
     assert cli.parse(words, stage="sft").config == Path("examples/sft/config/custom_sft_vlm.yaml")
 
 
-def test_without_debug_the_script_says_honestly_that_it_cannot_train() -> None:
-    done = run("--seed", "3")
+def test_a_backend_that_cannot_train_says_so_and_what_to_do() -> None:
+    done = run("--backend", "scripted")
     assert done.returncode == 2
-    assert done.stderr.startswith("BackendUnavailable: this version rehearses and cannot train")
+    assert done.stderr.startswith("BackendUnavailable: backend scripted cannot train grpo")
     assert "--debug" in done.stderr
 
 
 def test_without_config_the_first_line_names_the_demo_and_the_flag_for_a_real_model() -> None:
-    first = run().stdout.splitlines()[0]
+    first = run("--dry_run").stdout.splitlines()[0]
     assert "configs/demo.yaml" in first
     assert "--model 3b-4bit" in first
 

@@ -65,13 +65,19 @@ def _run(arguments: Arguments, *, stage: str | None, checkout: Path) -> int:
 
     from rich.console import Console
 
+    from vlmtune import config_consumers, config_rules
+
     console = Console(soft_wrap=True, highlight=False)
+    reader = config_consumers.REHEARSAL if config.debug else config.backend
+    notes = [*map(str, resolved.translations), *resolved.left, *config_rules.unused(config)]
+    if config.debug or (arguments.dry_run and reader in config_consumers.READERS):
+        # Training asks by itself, once its backend is chosen.
+        notes += config_consumers.check(config, reader)
     if arguments.dry_run:
-        _print_settings(config, [*_read(resolved), *_unread(config)], console)
+        _print_settings(config, notes, console)
         return 0
     if not config.data.datasets:
         return _evaluate_alone(config)
-    notes = [*_read(resolved), *_unread(config)]
     _check_rewards(config)
     return _rehearse(config, notes, console) if config.debug else _train(config, notes, console)
 
@@ -119,21 +125,6 @@ def _resolve(arguments: Arguments, path: Path, *, stage: str | None) -> "Resolve
 def _value(words: Sequence[object]) -> object:
     """A flag alone says true, one word is its value, several are a list."""
     return list(words) if len(words) > 1 else next(iter(words), True)
-
-
-def _read(resolved: "Resolved") -> list[str]:
-    return [*map(str, resolved.translations), *resolved.left]
-
-
-def _unread(config: "RunConfig") -> list[str]:
-    """Account for the settings that the run will not read."""
-    from vlmtune import config_consumers, config_rules
-
-    reader = config_consumers.REHEARSAL if config.debug else config.backend
-    if reader not in config_consumers.READERS:
-        # Before a backend is chosen nobody can say what it reads.
-        return [*config_rules.unused(config)]
-    return [*config_rules.unused(config), *config_consumers.check(config, reader)]
 
 
 def _check_rewards(config: "RunConfig") -> None:

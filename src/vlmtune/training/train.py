@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from vlmtune import config_file
+from vlmtune import config_consumers, config_file
 from vlmtune.backends import select
 from vlmtune.config import RunConfig
 from vlmtune.data.training_sets import TrainingSets, load_training_sets
@@ -121,7 +121,7 @@ def check(config: RunConfig, backend: Any) -> list[str]:
         told = "; ".join(f"{problem.what}: {problem.remedy}" for problem in problems)
         raise MissingDependency(f"backend {backend.NAME} cannot train here: {told}")
     notes: list[str] = backend.check_settings(config)
-    return notes
+    return [*notes, *config_consumers.check(config, backend.NAME)]
 
 
 def _check_evaluation(config: RunConfig, sets: TrainingSets) -> None:
