@@ -197,7 +197,7 @@ def test_without_config_the_first_line_names_the_demo_and_the_flag_for_a_real_mo
         (["--debug", "--dataset", "absent.jsonl"], "absent.jsonl"),
         (["--debug", "--model", "3b-4bt"], "did you mean '3b-4bit'?"),
         (["--debug", "--reward_type", "spacial"], "did you mean 'spatial'?"),
-        (["--debug", "--backend", "mxl"], "expected 'auto', 'mlx' or 'scripted'"),
+        (["--debug", "--backend", "mxl"], "expected 'auto', 'mlx', 'pytorch' or 'scripted'"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(

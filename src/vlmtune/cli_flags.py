@@ -147,7 +147,8 @@ def _config(config: Path | None, folder: Path | None, name: str | None) -> Path 
 
 def _add_model_flags(built: argparse.ArgumentParser, stage: str | None) -> None:
     backend = built.add_mutually_exclusive_group()
-    backend.add_argument("--backend", dest="backend", metavar="NAME", help="auto, mlx or scripted")
+    backend.add_argument("--backend", dest="backend", metavar="NAME",
+        help="auto, mlx, pytorch or scripted")  # fmt: skip
     backend.add_argument(
         "--mlx", dest="backend", action="store_const", const="mlx", help="the same as --backend mlx"
     )
