@@ -69,8 +69,9 @@ def load_generator(model: str, *, batch_rows: int = 64) -> Generator:
     warning = check_memory(resolved, available_gib=available_gib)
     if warning:
         logging.getLogger("vlmtune").warning(warning)
+    from vlmtune.backends.pytorch.choices import Loading
     from vlmtune.backends.pytorch.generate import TorchGenerator
-    from vlmtune.backends.pytorch.model import Loading, load
+    from vlmtune.backends.pytorch.model import load
 
     return TorchGenerator(load(resolved, Loading()), batch_rows=batch_rows)
 

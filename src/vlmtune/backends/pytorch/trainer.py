@@ -18,8 +18,9 @@ import datasets
 import torch
 import transformers
 
+from vlmtune.backends.pytorch.choices import Rates
 from vlmtune.backends.pytorch.model import LoadedModel
-from vlmtune.backends.pytorch.tuning import ADAPTER, Rates, weight_groups
+from vlmtune.backends.pytorch.tuning import ADAPTER, weight_groups
 from vlmtune.backends.schedule import rate_factor, warmup_updates
 from vlmtune.config import RunConfig
 from vlmtune.errors import RunFailed
@@ -51,7 +52,9 @@ def house(trainer: type[Any]) -> type[Any]:
         A class whose instances take the same arguments; `prepare` completes them.
     """
 
-    class HouseTrainer(trainer):  # type: ignore[misc]
+    class HouseTrainer(trainer):
+        optimizer: Any
+        lr_scheduler: Any
         house_config: RunConfig
         house_loaded: LoadedModel
         house_rates: Rates
