@@ -132,8 +132,9 @@ class Lessons(torch.utils.data.Dataset[Batch]):
 
     def _row(self, world: World, random: np.random.Generator) -> Row:
         """Tokenise the prefix and the (question, answer) segments of one picture."""
-        style = DIRECT if random.random() < 0.35 else SPATIAL
-        kinds = [Kind.RELATION, Kind.YES_NO, Kind.YES_NO, Kind.COUNT, Kind.CHOICE]
+        # Without thinking pico answers hardly better than a guess; it learns mostly with.
+        style = DIRECT if random.random() < 0.2 else SPATIAL
+        kinds = [Kind.RELATION, *[Kind.YES_NO] * 4, Kind.COUNT, Kind.CHOICE]
         kinds += [Kind.CAPTION] if style == DIRECT else [Kind.RELATION]
         segments = []
         for kind in kinds:

@@ -53,7 +53,7 @@ class Recipe:
     vision_rate: float = 2e-3
     few_batches: int = 1800
     few_rate: float = 1.0e-3
-    many_batches: int = 1200
+    many_batches: int = 3000
     many_rate: float = 1.0e-3
     answer_weight: float = 4.0
     places_weight: float = 0.2
