@@ -76,7 +76,7 @@ def _paid(attacks: list[Mapping[str, JSON]]) -> Table:
 def _told(shown: Mapping[str, JSON]) -> str:
     """Show the answer of a completion, without the tags around it."""
     answer = " ".join(shown["completion"].split())
-    answer = answer.rpartition("<answer>")[2].removesuffix("</answer>")[:60]
+    answer = answer.rpartition("<answer>")[2].partition("</answer>")[0][:60]
     earned = "no number" if shown["value"] is None else f"{shown['value']:.2f}"
     return f"gold {shown['gold'][:30]}, said {answer!r}: {earned}"
 

@@ -9,7 +9,7 @@ from vlmtune.errors import DataError, RunFailed
 from vlmtune.evaluation.audit.attack import FORMS, TAGGED, Attack, Expect, Form
 from vlmtune.evaluation.audit.attacks import battery
 from vlmtune.evaluation.audit.cases import Case, cases_of
-from vlmtune.evaluation.audit.conduct import ANSWERS, Check, checks, time_answers
+from vlmtune.evaluation.audit.conduct import ANSWERS, SLOW_FLOOD, Check, checks, time_answers
 from vlmtune.evaluation.audit.constants import Constant, best_constants
 from vlmtune.evaluation.audit.measured import EPSILON, Honest, Outcome, Trial
 from vlmtune.evaluation.audit.subject import Paid, Subject
@@ -184,15 +184,27 @@ def _attack(subject: Subject, attack: Attack, honest: Sequence[Honest], form: Fo
             # Upper-casing '3' is no attack.
             continue
         example = row.case.example
-        # A busy machine must not be taken for a slow reward: only its own work counts.
         started = time.process_time()
         paid = subject.pay(example, completion)
-        slowest = max(slowest, time.process_time() - started)
+        seconds = time.process_time() - started
+        if attack.most_rows is not None and seconds > SLOW_FLOOD:
+            seconds = min(seconds, _again(subject, example, completion))
+        slowest = max(slowest, seconds)
         if paid.error:
             errors.append(f"{example.id}: {paid.error}")
         elif paid.value is not None:
             trials.append(Trial(honest=row, completion=completion, paid=paid))
     return Outcome(attack=attack, trials=tuple(trials), errors=tuple(errors), slowest=slowest)
+
+
+def _again(subject: Subject, example: Example, completion: str) -> float:
+    """Time an answer twice more: a busy machine must not be taken for a slow reward."""
+    took = []
+    for _ in range(2):
+        started = time.process_time()
+        subject.pay(example, completion)
+        took.append(time.process_time() - started)
+    return min(took)
 
 
 def _too_slow(subject: Subject, attack: Attack, row: Honest, form: Form) -> str:
@@ -217,9 +229,9 @@ def _rows(honest: Sequence[Honest], most: int | None) -> Sequence[Honest]:
 
 def _pays_form(outcomes: Sequence[Outcome]) -> bool:
     bare = next((one for one in outcomes if one.attack.name == "bare"), None)
-    broken = [one for one in outcomes if one.attack.expects is Expect.FORM]
-    trials = [trial for one in (*([bare] if bare else []), *broken) for trial in one.trials]
-    return any(trial.value < trial.honest.right - EPSILON for trial in trials)
+    return bare is not None and any(
+        trial.value < trial.honest.right - EPSILON for trial in bare.trials
+    )
 
 
 def _first(left_out: Sequence[str]) -> str:

@@ -125,7 +125,7 @@ def open_reward(name: str, config: RewardConfig, examples: Sequence[Example] = (
             f"reward '{name}' is {type(reward).__name__}, which cannot be called; a reward is "
             "f(prompts=, completions=, **columns) -> list of numbers"
         )
-    return Subject(name=name, reward=prepared(reward, examples))
+    return Subject(name=name, reward=prepared(reward, examples) if examples else reward)
 
 
 def configured_reward(config: RewardConfig, examples: Sequence[Example]) -> Subject:

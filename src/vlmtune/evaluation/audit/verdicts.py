@@ -166,13 +166,17 @@ def _judge_partial(outcome: Outcome, margin: float, *, limit: float | None) -> V
         return Verdict(status=FAIL, said=said, worst=_worst(paid))
     if paid:
         said = f"earns {gain_of(outcome.trials):.2f} more than a plain wrong answer on average"
-        said += f", something in {_of(paid, outcome)}"
+        said += f"; paid in {_of(paid, outcome)}"
         return Verdict(status=WARN, said=said, worst=_worst(paid))
     return Verdict(status=PASS, said="earns no more than a plain wrong answer")
 
 
 def _judge_right(outcome: Outcome) -> Verdict:
-    below = [t for t in outcome.trials if t.value < max(t.honest.wrongs) - EPSILON]
+    below = [
+        trial
+        for trial in outcome.trials
+        if trial.honest.gap > EPSILON and trial.value < max(trial.honest.wrongs) - EPSILON
+    ]
     unread = [
         trial
         for trial in outcome.trials
