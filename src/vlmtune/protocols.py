@@ -128,11 +128,13 @@ class Journal(Protocol):
     """A training run, as a trainer sees it: where to write, what to tell, whether to stop.
 
     Attributes:
+        folder: The run's folder.
         scratch: Folder for checkpoints that are being written.
         model_folder: Where the finished model goes.
         resume_from: Checkpoint to go on from, or None.
     """
 
+    folder: Path
     scratch: Path
     model_folder: Path
     resume_from: Path | None

@@ -6,15 +6,15 @@ from typing import Any
 from vlmtune.config import RunConfig
 from vlmtune.data.training_sets import TrainingSets
 from vlmtune.language import prompts
+from vlmtune.protocols import Journal
 from vlmtune.rewards import build_reward
 from vlmtune.training.grading import grade_groups
-from vlmtune.training.journal import RunJournal
 from vlmtune.training.samples import SampleBook
 from vlmtune.types import Completion, Example, Lesson, Prompt, Score, Start, TrainResult
 
 
 def train(
-    config: RunConfig, backend: Any, start: Start, sets: TrainingSets, journal: RunJournal
+    config: RunConfig, backend: Any, start: Start, sets: TrainingSets, journal: Journal
 ) -> TrainResult:
     """Word the rows, build the reward and hand both to the backend.
 

@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from vlmtune.config import RunConfig
-from vlmtune.data.training_sets import TrainingSets
+from vlmtune.data.training_sets import Track, TrainingSets
 from vlmtune.errors import RunFailed
-from vlmtune.training import dpo, lineage, sft
-from vlmtune.training.findings import Check, Track, judged
+from vlmtune.training import dpo, grpo, lineage, sft
+from vlmtune.training.findings import Check, judged
 from vlmtune.types import Stage
 
-_STAGES = {Stage.SFT: sft.train, Stage.DPO: dpo.train}
+_STAGES = {Stage.SFT: sft.train, Stage.DPO: dpo.train, Stage.GRPO: grpo.train}
 
 
 class _Steps:
     """A journal that keeps the losses and nothing on disk."""
 
     def __init__(self, folder: Path, advance: Any) -> None:
-        self.scratch, self.model_folder, self.resume_from = folder, folder, None
+        self.folder = self.scratch = self.model_folder = folder
+        self.resume_from: Path | None = None
         self.losses: list[float] = []
         self._advance = advance
         self._last: dict[str, float] = {}
@@ -78,14 +79,15 @@ def checks(config: RunConfig, backend: Any, sets: TrainingSets, track: Track) ->
             _STAGES[config.stage](short, backend, start, sets, journal)
         except RunFailed as error:
             return [judged("trial_updates", str(error), fail=True)]
-    return [_judged(journal.losses, count)]
+    return [_judged(journal.losses, count, config.stage)]
 
 
-def _judged(found: Sequence[float], count: int) -> Check:
+def _judged(found: Sequence[float], count: int, stage: Stage) -> Check:
     losses = " -> ".join(f"{loss:.3f}" for loss in found)
+    why = " (near 0 by its construction: advantages add up to 0)" if stage is Stage.GRPO else ""
     return judged(
         "trial_updates",
-        f"{count} updates that were thrown away, loss {losses}",
+        f"{count} updates that were thrown away, loss {losses}{why}",
         fail=not found or not all(map(math.isfinite, found)),
         remedy="lower training.learning_rate",
     )
@@ -95,13 +97,27 @@ def _shortened(config: RunConfig, count: int) -> RunConfig:
     def with_(section: str, **values: object) -> Any:
         return getattr(config, section).model_copy(update=values)
 
+    training: dict[str, object] = {"max_steps": count, "warmup_ratio": 0.0, "warmup_steps": 0}
+    if config.stage is Stage.GRPO:
+        # A rehearsal has few rows, and an update of the run may take more prompts than that.
+        most = min(config.training.batch_size, config.grpo.num_generations)
+        training |= {"batch_size": most, "gradient_accumulation_steps": 1}
+        training |= {"global_batch_size": None}
     changed = {
-        "training": with_("training", max_steps=count, warmup_ratio=0.0, warmup_steps=0),
+        "training": with_("training", **training),
+        "grpo": with_("grpo", log_completions=False, resample_flat_groups=0),
         "evaluation": with_("evaluation", strategy="no"),
         "save": with_(
             "save", steps=count + 1, model_path=None, push_to_hub=False, hub_model_id=None
         ),
-        "tracking": with_("tracking", log_steps=1, wandb=False, tensorboard=False, trackio=False),
+        "tracking": with_(
+            "tracking",
+            log_steps=1,
+            sample_steps=None,
+            wandb=False,
+            tensorboard=False,
+            trackio=False,
+        ),
         "resume": "never",
     }
     return config.model_copy(update=changed)
