@@ -39,6 +39,8 @@ def open_model(config: RunConfig, start: Start, journal: Journal) -> LoadedModel
         BackendUnavailable: If the device does not exist or cannot hold or train the model.
     """
     os.environ.update(settings.environment(config, folder=journal.model_folder))
+    # peft imports it always, and it tells every CPU which kernels for 4 bits it could have.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     loaded = _loaded(config, start.model, settings.loading(config))
     adapter = start.adapter
     if start.merge and adapter is not None:

@@ -240,7 +240,7 @@ def arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]
         "run_name": config.run_name or config.stage.value,
         "project": tracking.project,
         "disable_tqdm": True,
-        "log_level": "warning",
+        "log_level": "error",
         "eval_strategy": evaluation.strategy,
         "eval_steps": evaluation.steps if evaluation.strategy == "steps" else None,
         "per_device_eval_batch_size": evaluation.batch_size,
