@@ -1,7 +1,7 @@
 """A user's own Python file of reward functions, as trainers call them.
 
     def brevity(completions, solution, **kwargs):
-        return [1.0 if len(text) < 200 else 0.0 for text in completions]
+        return [1.0 if 0 < len(text) < 200 else 0.0 for text in completions]
 
     reward_funcs_registry = {"brevity": brevity}      # optional: names and order
 
