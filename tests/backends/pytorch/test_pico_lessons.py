@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
-from transformers import AutoProcessor, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, Qwen2_5_VLProcessor
 
 from vlmtune.backends.pytorch.pico.architecture import new_model, save_folder
 from vlmtune.backends.pytorch.pico.lessons import IGNORED, Lessons, dense_targets, patches
@@ -103,7 +103,8 @@ def test_only_answers_carry_a_loss_and_each_ends_its_turn(
 def test_patches_equal_the_image_processor_s(folder: Path) -> None:
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, size=(2, 168, 224, 3), dtype=np.uint8)
-    processor = AutoProcessor.from_pretrained(folder)
+    # By its class: once mlx-vlm is imported, AutoProcessor gives its processor of MLX arrays.
+    processor = Qwen2_5_VLProcessor.from_pretrained(folder)
     expected = processor.image_processor(
         images=[Image.fromarray(picture) for picture in pictures], return_tensors="pt"
     )["pixel_values"]
