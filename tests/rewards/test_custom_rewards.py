@@ -6,7 +6,7 @@ import pytest
 from vlmtune.errors import ConfigError, RewardError
 from vlmtune.rewards import load_reward
 from vlmtune.rewards.custom import MessageText, load_functions
-from vlmtune.types import Example
+from vlmtune.types import Example, How, Reading
 
 ROW = Example(id="rows/1", question="How many?", answer="2", facts={"difficulty": "easy"})
 
@@ -54,6 +54,7 @@ def test_a_function_gets_every_column_and_either_form_of_a_completion(write) -> 
     score = load_reward(path).score(ROW, "two")
     assert score.value == 1.0
     assert score.parts == {"texts": 1.0, "messages": 1.0}
+    assert score.reading == Reading(value="two", how=How.PHRASE)
 
 
 def test_a_completion_is_text_whose_items_are_messages() -> None:

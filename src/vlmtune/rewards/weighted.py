@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vlmtune.errors import ConfigError
+from vlmtune.language.spans import find_answer
 from vlmtune.rewards.columns import columns_of
 from vlmtune.rewards.custom import CustomReward, checked
 from vlmtune.rewards.grading import LARGEST_FORMAT_WEIGHT, Completion, completion_text
 from vlmtune.types import JSON, Example, How, Reading, Score
 
 _ROUNDING = 1e-9
+_LONGEST_SHOWN = 200
 _UNREAD = Reading(value=None, how=How.UNREADABLE)
 
 
@@ -52,7 +54,10 @@ class Part:
         """Grade a batch; None where the reward does not apply."""
         if isinstance(self.reward, CustomReward):
             values = self.reward(completions=completions, **given)
-            return [value if value is None else _plain(self.name, value) for value in values]
+            return [
+                None if value is None else _plain(self.name, value, text)
+                for value, text in zip(values, completions, strict=True)
+            ]
         if hasattr(self.reward, "score_batch"):
             found: list[Score | None] = self.reward.score_batch(examples, completions)
             return found
@@ -211,7 +216,10 @@ def prepared(reward: Any, examples: Sequence[Example]) -> Any:
     return reward.prepared(examples) if hasattr(reward, "prepared") else reward
 
 
-def _plain(name: str, value: float) -> Score:
+def _plain(name: str, value: float, text: str) -> Score:
     # A user's "accuracy" need not be 0 or 1, which a part of that name promises.
     part = f"own_{name}" if name in ("accuracy", "format") else name
-    return Score(value=value, parts={part: value}, reading=_UNREAD, why="")
+    span = find_answer(text)
+    answer = " ".join(span.text.split())[:_LONGEST_SHOWN]
+    reading = Reading(value=answer, how=How.TAGGED if span.tagged else How.PHRASE)
+    return Score(value=value, parts={part: value}, reading=reading if answer else _UNREAD, why="")

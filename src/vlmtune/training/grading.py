@@ -134,7 +134,8 @@ def graded_records(
                 "reward": finite(score.value),
                 "parts": {name: finite(value) for name, value in score.parts.items()},
                 "reading": {"value": score.reading.value, "how": score.reading.how.value},
-                "verdict": score.verdict.value,
+                # A reward without an accuracy says nothing about right and wrong.
+                "verdict": score.verdict.value if "accuracy" in score.parts else "",
                 "why": score.why,
                 "advantage": None if advantages is None else float(advantages[index]),
             }
