@@ -73,7 +73,8 @@ def make_run():
                              "reasons": {}, "first_skipped": []}],
                 "train": {"rows": 1, "fingerprint": "1" * 64}, "evaluation": None,
                 "no_evaluation": "one row leaves none",
-                "leaks": {"looked": False, "line": "not looked for"},
+                "leaks": {"looked": False, "line": "not looked for", "rows": 0, "reasons": {},
+                          "dropped": 0, "first": []},
             },
         } | more  # fmt: skip
 
