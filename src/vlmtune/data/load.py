@@ -24,7 +24,7 @@ from vlmtune.data.order import next_source
 from vlmtune.data.pictures import Shelf
 from vlmtune.data.skips import SourceReport
 from vlmtune.data.sources import Source, open_source
-from vlmtune.errors import DataError
+from vlmtune.errors import ConfigError, DataError
 from vlmtune.types import Example, ImageRef, Stage
 
 _GRADING = frozenset({"spatial", "counting", "combined", "accuracy", "explanation"})
@@ -87,9 +87,14 @@ def load_examples(
         is a file, or is drawn when it is opened.
 
     Raises:
-        ConfigError: If a dataset or option is unknown, or a source never ends and nothing caps it.
+        ConfigError: If there is no dataset, a dataset or option is unknown, or a source never ends
+            and nothing caps it.
         DataError: If no row can be used, or at the first bad row when `on_bad_row` is "error".
     """
+    if not config.data.datasets:
+        raise ConfigError(
+            "data.datasets is empty; name rows, and evaluation alone is scripts/evaluate.py"
+        )
     sources = [open_source(config, index) for index in range(len(config.data.datasets))]
     shelf = Shelf(
         cache=store.cache_folder(config.data.cache_dir),
