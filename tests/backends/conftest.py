@@ -38,6 +38,11 @@ class Noise:
 
 
 @pytest.fixture(scope="session")
+def make_noise() -> type[Noise]:
+    return Noise
+
+
+@pytest.fixture(scope="session")
 def ask() -> Ask:
     def make(
         question: str = "How many red cubes are there?",

@@ -59,6 +59,12 @@ class LayerCache:
             length=self.length,
         )
 
+    def row(self, index: int, *, length: int) -> "LayerCache":
+        """Take the first `length` tokens of one row."""
+        assert self.keys is not None and self.values is not None
+        part = (slice(index, index + 1), slice(None), slice(length))
+        return LayerCache(self.keys[part], self.values[part], length=length)
+
 
 @dataclass(frozen=True, slots=True)
 class Prefix:

@@ -1,14 +1,15 @@
 """P prompts times G completions, each prompt computed once, rows decoded side by side.
 
-Rows of several prompts share a batch of at most `batch_rows`. A row that ends leaves it, and rows
-that wait take its place, so a long answer does not hold up the rest.
+Prompts that are due at the same time are computed in one pass where the network allows it. Rows of
+several prompts share a batch of at most `batch_rows`. A row that ends leaves it, and rows that wait
+take its place, so a long answer does not hold up the rest.
 """
 
 # P prompts, G completions per prompt, B rows in the batch
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import mlx.core as mx
@@ -18,11 +19,14 @@ import numpy.typing as npt
 from vlmtune.backends.distinct import distinct_prompts
 from vlmtune.backends.mlx.cache import Prefix, RowCache
 from vlmtune.backends.mlx.model import LoadedModel
+from vlmtune.backends.mlx.packs import packs
+from vlmtune.backends.mlx.proof import go_together
 from vlmtune.backends.mlx.sampling import Drawer, make_drawer
 from vlmtune.backends.noise import noise
 from vlmtune.types import Completion, Encoded, Finish, ModelInfo, Prompt, Sampling
 
 Progress = Callable[[int], None]
+Prefixes = Callable[[Sequence[Prompt]], Iterator[Prefix]]
 
 
 @dataclass(slots=True)
@@ -57,6 +61,7 @@ class MLXGenerator:
         self.model: ModelInfo = loaded.info
         self.batch_rows = batch_rows
         self._loaded = loaded
+        self._together: bool | None = None
 
     def generate(
         self,
@@ -82,7 +87,7 @@ class MLXGenerator:
         copies = 1 if sampling.temperature > 0 else sampling.samples
         samples = sampling.samples // copies
         rows = [[_row(prompt, sample, sampling) for sample in range(samples)] for prompt in prompts]
-        run = _Run(self._loaded, sampling, self.batch_rows)
+        run = _Run(sampling, self._loaded, self._prefixes, self.batch_rows)
         for finished in run.decode(_grouped(prompts, rows)):
             if progress is not None:
                 progress(finished * copies)
@@ -106,14 +111,23 @@ class MLXGenerator:
         """
         ids = [self._loaded.reader.target_ids(target) for target in targets]
         scores: list[tuple[float, ...]] = [()] * len(ids)
-        for prompt, places in distinct_prompts(prompts):
-            prefix = self._loaded.prefill(self._loaded.reader.read(prompt))
+        entries = distinct_prompts(prompts)
+        prefixes = self._prefixes([prompt for prompt, _ in entries])
+        for (_, places), prefix in zip(entries, prefixes, strict=True):
             for start in range(0, len(places), self.batch_rows):
                 part = places[start : start + self.batch_rows]
                 found = self._loaded.score(prefix, [ids[place] for place in part])
                 for place, score in zip(part, found, strict=True):
                     scores[place] = score
         return scores
+
+    def _prefixes(self, prompts: Sequence[Prompt]) -> Iterator[Prefix]:
+        """Compute distinct prompts, in order; at the first several, ask whether they may share."""
+        if self._together is None and len(prompts) > 1:
+            self._together = go_together(self._loaded)
+        inputs = (self._loaded.reader.read(prompt) for prompt in prompts)
+        for pack in packs(inputs, together=bool(self._together)):
+            yield from self._loaded.prefill_together(pack)
 
     def _completion(self, row: _Row, seconds: float) -> Completion:
         stopped = row.token_ids[-1] in self._loaded.end_ids
@@ -129,9 +143,12 @@ class MLXGenerator:
 class _Run:
     """One call of `generate`: the rows that are being decoded and their cache."""
 
-    def __init__(self, loaded: LoadedModel, sampling: Sampling, batch_rows: int) -> None:
-        self._loaded = loaded
+    def __init__(
+        self, sampling: Sampling, loaded: LoadedModel, prefixes: Prefixes, batch_rows: int
+    ) -> None:
         self._sampling = sampling
+        self._loaded = loaded
+        self._prefixes = prefixes
         self._batch_rows = batch_rows
         self._drawer: Drawer | None = None
         self._cache = RowCache()
@@ -193,40 +210,50 @@ class _Run:
 
     def _refill(self, alive: list[int], groups: deque[_Group]) -> None:
         """Drop rows that ended and let waiting ones join."""
-        joining: list[tuple[Prefix, list[_Row]]] = []
-        free = self._batch_rows - len(alive)
-        while groups and free > 0:
-            group = groups[0]
-            if group.prefix is None:
-                group.prefix = self._loaded.prefill(self._loaded.reader.read(group.prompt))
-            rows = [group.waiting.popleft() for _ in range(min(free, len(group.waiting)))]
-            for row in rows:
-                row.next_position = group.prefix.next_position
-            joining.append((group.prefix, rows))
-            free -= len(rows)
-            if not group.waiting:
-                groups.popleft()
-        first = [self._first_draw(prefix, rows) for prefix, rows in joining]
+        joining = self._joining(self._batch_rows - len(alive), groups)
         self._rows = [self._rows[index] for index in alive]
         for _, rows in joining:
             self._rows += rows
         if not self._rows:
             return
         self._cache.rebuild(alive, [(prefix, len(rows)) for prefix, rows in joining])
-        if alive:
-            tokens_B, logprobs_B = (part[mx.array(alive)] for part in self._drawn)
-            first.insert(0, (tokens_B, logprobs_B))
-        tokens_B, logprobs_B = (mx.concatenate([part[side] for part in first]) for side in (0, 1))
+        drawn = [tuple(part[mx.array(alive)] for part in self._drawn)] if alive else []
+        if joining:
+            drawn.append(self._first_draw(joining))
+        tokens_B, logprobs_B = (mx.concatenate([part[side] for part in drawn]) for side in (0, 1))
         self._drawn = (tokens_B, logprobs_B)
 
-    def _first_draw(self, prefix: Prefix, rows: list[_Row]) -> tuple[mx.array, mx.array]:
-        vocabulary = prefix.logits_V.shape[0]
+    def _joining(self, free: int, groups: deque[_Group]) -> list[tuple[Prefix, list[_Row]]]:
+        """Take waiting rows for the free places and compute the prompts that are new."""
+        taken: list[tuple[_Group, list[_Row]]] = []
+        while groups and free > 0:
+            waiting = groups[0].waiting
+            rows = [waiting.popleft() for _ in range(min(free, len(waiting)))]
+            taken.append((groups[0], rows))
+            free -= len(rows)
+            if not waiting:
+                groups.popleft()
+        new = [group for group, _ in taken if group.prefix is None]
+        for group, prefix in zip(new, self._prefixes([group.prompt for group in new]), strict=True):
+            group.prefix = prefix
+        joining = []
+        for group, rows in taken:
+            assert group.prefix is not None
+            for row in rows:
+                row.next_position = group.prefix.next_position
+            joining.append((group.prefix, rows))
+        return joining
+
+    def _first_draw(self, joining: list[tuple[Prefix, list[_Row]]]) -> tuple[mx.array, mx.array]:
+        vocabulary = joining[0][0].logits_V.shape[0]
         if self._drawer is None:
             self._drawer = make_drawer(
                 self._sampling, suppressed=self._loaded.suppressed, vocabulary=vocabulary
             )
-        logits_BV = mx.broadcast_to(prefix.logits_V, (len(rows), vocabulary))
-        uniform_B = mx.array(np.array([row.uniform_T[0] for row in rows]))
+        logits_BV = mx.concatenate(
+            [mx.broadcast_to(prefix.logits_V, (len(rows), vocabulary)) for prefix, rows in joining]
+        )
+        uniform_B = mx.array(np.array([row.uniform_T[0] for _, rows in joining for row in rows]))
         return self._drawer.draw(logits_BV, uniform_B)
 
 

@@ -1,4 +1,4 @@
-"""A loaded Qwen2.5-VL and its three forward passes: a prompt, one step for many rows, and answers.
+"""A loaded Qwen2.5-VL and its three forward passes: prompts, one step for many rows, and answers.
 
 The passes call the network's own layers with explicit positions, masks and caches, because the
 bookkeeping inside mlx-vlm's language model remembers the last prompt it saw.
@@ -19,6 +19,7 @@ from mlx.utils import tree_flatten
 
 from vlmtune.backends.mlx.cache import LayerCache, Prefix
 from vlmtune.backends.mlx.inputs import PromptInputs, PromptReader
+from vlmtune.backends.mlx.packs import shared_head, side_by_side
 from vlmtune.backends.mlx.positions import mrope_positions
 from vlmtune.errors import CheckpointError
 from vlmtune.models.checkpoints import flattened_folder, read_json
@@ -49,24 +50,39 @@ class LoadedModel:
 
     def prefill(self, inputs: PromptInputs) -> Prefix:
         """Compute a prompt, once, whatever the number of completions."""
-        embeddings_BTH = self._embed(inputs)
-        positions_AT, after = mrope_positions(
-            inputs.ids_T,
-            inputs.grids_N3,
-            image_token_id=self.reader.image_token_id,
-            merge_size=self.reader.image_processor.merge_size,
-        )
+        return self.prefill_together([inputs])[0]
+
+    def prefill_together(self, several: Sequence[PromptInputs]) -> list[Prefix]:
+        """Compute unlike prompts in one pass of the vision tower and one of the language model.
+
+        Shorter prompts are filled up at their end: attention is causal, so no token of theirs sees
+        the filling, which is cut off again. What all begin with is computed once.
+
+        Args:
+            several: B prompts of any lengths, with any pictures, at least one.
+
+        Returns:
+            B prefixes, in order; the work has begun and need not be finished.
+        """
+        ids_BT, lengths_B = side_by_side([inputs.ids_T for inputs in several])
+        positions_ABT, next_B = self._positions(several, width=ids_BT.shape[1])
+        embeddings_BTH = self._embed(several, ids_BT, lengths_B)
         layers = [LayerCache() for _ in self._text.layers]
-        hidden_BTH = self._text(
-            None,
-            inputs_embeds=embeddings_BTH,
-            mask="causal",
-            cache=layers,
-            position_ids=mx.array(positions_AT)[:, None, :],
-        )
-        logits_V = self._logits(hidden_BTH[0, -1:])[0]
-        mx.eval(logits_V, [(layer.keys, layer.values) for layer in layers])
-        return Prefix(layers, logits_V, after)
+        head = shared_head(several, image_token_id=self.reader.image_token_id)
+        if head:
+            positions_A1T = positions_ABT[:, :1, :head]
+            self._read(embeddings_BTH[:1, :head], positions_A1T, layers)
+            layers = [layer.rows(len(several)) for layer in layers]
+        hidden_BTH = self._read(embeddings_BTH[:, head:], positions_ABT[:, :, head:], layers)
+        last_B = mx.array(lengths_B - head - 1)
+        logits_BV = self._logits(hidden_BTH[mx.arange(len(several)), last_B])
+        prefixes = [
+            Prefix([layer.row(row, length=length) for layer in layers], logits_BV[row], after)
+            for row, (length, after) in enumerate(zip(lengths_B.tolist(), next_B, strict=True))
+        ]
+        # Not waited for: the next prompts' pictures are opened meanwhile.
+        mx.async_eval(logits_BV, [(layer.keys, layer.values) for layer in layers])  # type: ignore[no-untyped-call]
+        return prefixes
 
     def step(
         self,
@@ -137,15 +153,57 @@ class LoadedModel:
         logits_BV: mx.array = head(hidden_BH).astype(mx.float32)
         return logits_BV
 
-    def _embed(self, inputs: PromptInputs) -> mx.array:
-        embeddings_TH: mx.array = self._text.embed_tokens(mx.array(inputs.ids_T))
-        if inputs.pixels is not None:
-            tower = self.network.vision_tower
-            pixels = mx.array(inputs.pixels).astype(tower.patch_embed.proj.weight.dtype)
-            features = tower(pixels, mx.array(inputs.grids_N3))
-            where = mx.array(np.flatnonzero(inputs.ids_T == self.reader.image_token_id))
-            embeddings_TH[where] = features.astype(embeddings_TH.dtype)
-        return embeddings_TH[None]
+    def _read(
+        self,
+        embeddings_BTH: mx.array,
+        positions_ABT: npt.NDArray[np.int32],
+        layers: list[LayerCache],
+    ) -> mx.array:
+        """Run prompts, or the rest of them, through the language model, which fills `layers`."""
+        hidden_BTH: mx.array = self._text(
+            None,
+            inputs_embeds=embeddings_BTH,
+            mask="causal",
+            cache=layers,
+            position_ids=mx.array(positions_ABT),
+        )
+        return hidden_BTH
+
+    def _positions(
+        self, several: Sequence[PromptInputs], *, width: int
+    ) -> tuple[npt.NDArray[np.int32], list[int]]:
+        positions_ABT = np.zeros((3, len(several), width), dtype=np.int32)
+        next_B = []
+        for row, inputs in enumerate(several):
+            positions_AT, after = mrope_positions(
+                inputs.ids_T,
+                inputs.grids_N3,
+                image_token_id=self.reader.image_token_id,
+                merge_size=self.reader.image_processor.merge_size,
+            )
+            positions_ABT[:, row, : len(inputs.ids_T)] = positions_AT
+            next_B.append(after)
+        return positions_ABT, next_B
+
+    def _embed(
+        self,
+        several: Sequence[PromptInputs],
+        ids_BT: npt.NDArray[np.int32],
+        lengths_B: npt.NDArray[np.int64],
+    ) -> mx.array:
+        embeddings_BTH: mx.array = self._text.embed_tokens(mx.array(ids_BT))
+        pictured = [inputs for inputs in several if inputs.pixels is not None]
+        if not pictured:
+            return embeddings_BTH
+        tower = self.network.vision_tower
+        pixels = mx.array(np.concatenate([inputs.pixels for inputs in pictured]))
+        grids_N3 = mx.array(np.concatenate([inputs.grids_N3 for inputs in pictured]))
+        features = tower(pixels.astype(tower.patch_embed.proj.weight.dtype), grids_N3)
+        inside_BT = np.arange(ids_BT.shape[1]) < lengths_B[:, None]
+        where = np.flatnonzero((ids_BT == self.reader.image_token_id) & inside_BT)
+        flat_NH = embeddings_BTH.reshape(ids_BT.size, -1)
+        flat_NH[mx.array(where)] = features.astype(flat_NH.dtype)
+        return flat_NH.reshape(embeddings_BTH.shape)
 
 
 def _log_softmax_at(logits_TV: mx.array, ids: Sequence[int]) -> list[float]:
