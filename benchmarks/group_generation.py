@@ -3,12 +3,13 @@
 python benchmarks/group_generation.py --prompts 4 --samples 8
 
 All answer the same prompts about the same scenes with the same weights, temperature and longest
-answer, in one process and in turns; the best turn counts. The peers encode image and prompt again
+answer, in one process and in turns; the median turn counts. The peers encode image and prompt again
 for every completion. On Linux all three multiply with the BLAS that vlmtune puts in place;
 VLMTUNE_OPENBLAS=0 measures them with the one that MLX was built with.
 """
 
 import argparse
+import statistics
 import sys
 import tempfile
 import time
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=4)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--max_tokens", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int, nargs="*", default=[8, 32, 64], help="decode steps")
     flags = parser.parse_args()
 
@@ -51,18 +52,24 @@ def main() -> None:
         max_tokens=flags.max_tokens,
         folder=Path(pictures.name),
     )
-    best = dict.fromkeys(runs, (0.0, 0.0))
+    turns: dict[str, list[tuple[float, ...]]] = {name: [] for name in runs}
     for turn in range(flags.repeats):
         for name, run in runs.items():
             started = clocks()
             tokens = run(turn)
-            rates = (tokens / (now - then) for now, then in zip(clocks(), started, strict=True))
-            best[name] = tuple(max(pair) for pair in zip(best[name], rates, strict=True))
+            pairs = zip(clocks(), started, strict=True)
+            turns[name].append(tuple(tokens / (now - then) for now, then in pairs))
+    medians = {
+        name: tuple(statistics.median(rates) for rates in zip(*found, strict=True))
+        for name, found in turns.items()
+    }
     table = Table("", "tokens/s", "ours / this", "tokens/cpu s", "ours / this")
-    for name, rates in best.items():
-        pairs = zip(rates, best["vlmtune"], strict=True)
+    for name, rates in medians.items():
+        pairs = zip(rates, medians["vlmtune"], strict=True)
         table.add_row(name, *(f"{x:,.{d}f}" for r, o in pairs for x, d in ((r, 0), (o / r, 1))))
-    console.print(f"{flags.prompts} prompts x {flags.samples} completions")
+    console.print(
+        f"{flags.prompts} prompts x {flags.samples} completions, median of {flags.repeats} turns"
+    )
     console.print(table)
     steps = Table("rows side by side", "ms a step", "cpu ms a step")
     for count in flags.rows:
