@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vlmtune.cli_evaluate import main
+from vlmtune.cli_evaluate import main, parse
+from vlmtune.errors import ConfigError
 from vlmtune.types import JSON
 
 CHECKOUT = Path(__file__).parents[1]
@@ -197,3 +198,23 @@ def test_help_opens_with_a_command_and_loads_nothing_heavy() -> None:
     assert not loaded & {"numpy", "PIL", "jinja2", "rich", "pydantic", "mlx", "torch", "datasets"}
     # Half a second on an idle machine; a busy one is given more.
     assert seconds < 5
+
+
+def test_a_config_says_what_flags_would_and_flags_win() -> None:
+    file = CHECKOUT / "configs" / "evaluate_config.yaml"
+    words = ["--config", str(file), "--max_samples", "5", "--set", "evaluation.style=think"]
+    given = parse(words).given
+    assert given == {
+        "model_path": "pico",
+        "benchmarks": ["scenes-vsr", "scenes-cv-bench"],
+        "max_samples": 5,
+        "style": "think",
+        "max_tokens": 128,
+        "batch": 32,
+        "output_dir": Path("eval_results"),
+    }
+
+
+def test_a_config_means_nothing_to_saved_answers() -> None:
+    with pytest.raises(ConfigError, match="--config means nothing together with --predictions"):
+        parse(["--config", "x.yaml", "--predictions", "y.jsonl"])
