@@ -4,10 +4,12 @@ import gzip
 import io
 import json
 import socketserver
+import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,8 +103,12 @@ def _handler(web: Web) -> type[socketserver.BaseRequestHandler]:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             asked = b""
-            while b"\r\n\r\n" not in asked and (piece := self.request.recv(4096)):
-                asked += piece
+            try:
+                while b"\r\n\r\n" not in asked and (piece := self.request.recv(4096)):
+                    asked += piece
+            except OSError:
+                # No handshake came about: the client trusts nobody here.
+                return
             path = asked.decode("latin-1").split(" ")[1].lstrip("/").partition("?")[0]
             web.asked[path] += 1
             web.headers.append(asked.decode("latin-1"))
@@ -133,22 +139,53 @@ def _handler(web: Web) -> type[socketserver.BaseRequestHandler]:
     return Handler
 
 
-@pytest.fixture
-def web() -> Iterator[Web]:
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 64
+    block_on_close = False
+    encryption: ssl.SSLContext | None = None
+
+    def get_request(self) -> tuple[Any, Any]:
+        connection, address = super().get_request()
+        if self.encryption is not None:
+            # The handshake is left to the first read, which happens in the connection's own thread.
+            connection = self.encryption.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        return connection, address
+
+
+@contextmanager
+def _serving(encryption: ssl.SSLContext | None = None) -> Iterator[Web]:
     found = Web(port=0)
-
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads = True
-        allow_reuse_address = True
-        request_queue_size = 64
-        block_on_close = False
-
-    with Server(("127.0.0.1", 0), _handler(found)) as server:
+    with _Server(("127.0.0.1", 0), _handler(found)) as server:
+        server.encryption = encryption
         found.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield found
         server.shutdown()
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with _serving() as found:
+        yield found
+
+
+@pytest.fixture
+def certificates() -> Path:
+    return Path(__file__).parent / "certificates"
+
+
+@pytest.fixture
+def secure_web(certificates: Path) -> Iterator[Web]:
+    """The same server behind TLS, with a certificate for pictures.example."""
+    encryption = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    encryption.load_cert_chain(certificates / "server.pem")
+    with _serving(encryption) as found:
+        yield found
 
 
 @pytest.fixture

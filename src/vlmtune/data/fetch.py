@@ -107,6 +107,7 @@ def fetch_picture(
     limits: Limits | None = None,
     may_reach: Callable[[IPAddress], bool] = is_public,
     resolve: Resolver | None = None,
+    trust: ssl.SSLContext | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bytes:
     """Fetch a picture and decode it once.
@@ -116,6 +117,7 @@ def fetch_picture(
         limits: What the fetch may cost.
         may_reach: Which machines may be asked. Nothing in a config reaches this.
         resolve: Looks a host name up; by default the system does.
+        trust: Whose certificates count; by default those that the system trusts.
         sleep: Waits between tries.
 
     Returns:
@@ -125,9 +127,10 @@ def fetch_picture(
         FetchError: If it cannot be had; the message says why.
     """
     limits = limits or Limits()
+    door = _Door(may_reach=may_reach, resolve=resolve or _system, trust=trust)
     for attempt in range(1, limits.attempts + 1):
         try:
-            return _once(address, limits=limits, may_reach=may_reach, resolve=resolve or _system)
+            return _once(address, limits=limits, door=door)
         except FetchError as error:  # noqa: PERF203 (each try is judged by itself)
             if not error.again or attempt == limits.attempts:
                 raise
@@ -157,6 +160,15 @@ def address_problem(address: str) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Door:
+    """Who may be asked, who finds them, and who vouches for them."""
+
+    may_reach: Callable[[IPAddress], bool]
+    resolve: Resolver
+    trust: ssl.SSLContext | None
+
+
 @dataclass(slots=True)
 class _Line:
     """An open connection, which the watchdog may cut."""
@@ -174,18 +186,14 @@ class _Line:
             return
 
 
-def _once(
-    address: str, *, limits: Limits, may_reach: Callable[[IPAddress], bool], resolve: Resolver
-) -> bytes:
+def _once(address: str, *, limits: Limits, door: _Door) -> bytes:
     end = time.monotonic() + limits.seconds
     for _ in range(limits.redirects + 1):
         address = address.strip().replace(" ", "%20")
         if problem := address_problem(address):
             raise FetchError(problem)
         parts = urllib.parse.urlsplit(address)
-        host, port = _place(parts)
-        checked = _checked(host, port, may_reach=may_reach, resolve=resolve)
-        found = _ask(parts, host=host, port=port, checked=checked, limits=limits, end=end)
+        found = _ask(parts, door=door, limits=limits, end=end)
         if isinstance(found, bytes):
             return _decodable(found, address=address, limits=limits)
         address = urllib.parse.urljoin(address, found)
@@ -206,34 +214,27 @@ def _system(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def _checked(
-    host: str, port: int, *, may_reach: Callable[[IPAddress], bool], resolve: Resolver
-) -> list[str]:
+def _checked(host: str, port: int, *, door: _Door) -> list[str]:
     """Look a host up once; all of its addresses must be allowed, or none is used."""
     try:
-        found = list(resolve(host, port))
+        found = list(door.resolve(host, port))
     except (OSError, UnicodeError) as error:
         raise FetchError(f"host '{host}' is not found ({error})", again=True) from error
     if not found:
         raise FetchError(f"host '{host}' has no address")
     for text in found:
         address = ipaddress.ip_address(text.partition("%")[0])
-        if not may_reach(address):
+        if not door.may_reach(address):
             raise FetchError(f"host '{host}' is not on the open internet: {address}")
     return found
 
 
 def _ask(
-    parts: urllib.parse.SplitResult,
-    *,
-    host: str,
-    port: int,
-    checked: Sequence[str],
-    limits: Limits,
-    end: float,
+    parts: urllib.parse.SplitResult, *, door: _Door, limits: Limits, end: float
 ) -> bytes | str:
     """Send one request; give the body, or where a redirect leads."""
-    with _connected(parts, host=host, port=port, checked=checked, end=end) as line:
+    host, port = _place(parts)
+    with _connected(parts, door=door, end=end) as line:
         connection = http.client.HTTPConnection(host, port)
         connection.sock = line.socket
         try:
@@ -269,9 +270,9 @@ def _headers(parts: urllib.parse.SplitResult, *, host: str) -> dict[str, str]:
 
 
 @contextmanager
-def _connected(
-    parts: urllib.parse.SplitResult, *, host: str, port: int, checked: Sequence[str], end: float
-) -> Iterator[_Line]:
+def _connected(parts: urllib.parse.SplitResult, *, door: _Door, end: float) -> Iterator[_Line]:
+    host, port = _place(parts)
+    checked = _checked(host, port, door=door)
     left = end - time.monotonic()
     if left <= 0:
         raise FetchError("no time left", again=True)
@@ -281,7 +282,7 @@ def _connected(
     watchdog.start()
     try:
         if parts.scheme == "https":
-            _encrypt(line, host=host)
+            _encrypt(line, host=host, trust=door.trust)
         yield line
     finally:
         watchdog.cancel()
@@ -298,9 +299,9 @@ def _dial(checked: Sequence[str], *, port: int, seconds: float) -> socket.socket
     raise FetchError(f"no connection ({problem})", again=True) from problem
 
 
-def _encrypt(line: _Line, *, host: str) -> None:
+def _encrypt(line: _Line, *, host: str, trust: ssl.SSLContext | None) -> None:
     try:
-        context = ssl.create_default_context()
+        context = trust or ssl.create_default_context()
         line.socket = context.wrap_socket(
             line.socket, server_hostname=host, do_handshake_on_connect=False
         )
