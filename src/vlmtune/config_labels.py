@@ -14,7 +14,8 @@ GRPO_LOSSES: Mapping[str, str] = MappingProxyType(
         "dapo": "mean of all tokens of the update (DAPO: Decoupled clip and Dynamic sAmpling; "
         "grpo.epsilon_high is the clip, grpo.resample_flat_groups the sampling)",
         "bnpo": "mean of all tokens of the device's batch",
-        "cispo": "the capped ratio weighs log-probabilities, so no token is clipped away",
+        "cispo": "the ratio, capped at grpo.epsilon_high (5 where it is null), weighs "
+        "log-probabilities, so no token is clipped away",
         "sapo": "a soft gate in the place of the clip (Soft Adaptive Policy Optimization)",
     }
 )

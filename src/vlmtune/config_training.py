@@ -110,7 +110,7 @@ class GrpoConfig(Section):
     epsilon: float = Field(default=0.2, gt=0)
     """The ratio is clipped at 1 - epsilon, and above at 1 + epsilon."""
     epsilon_high: float | None = Field(default=None, gt=0)
-    """The upper clip's own epsilon (DAPO: 0.28); null is epsilon."""
+    """The upper clip's own epsilon (DAPO: 0.28), null is epsilon; in cispo the cap, null is 5."""
     delta: float | None = Field(default=None, gt=1)
     """Cap of the ratio where the advantage is negative (two-sided clipping); null is none."""
     sapo_temperature_pos: float = Field(default=1.0, gt=0)

@@ -206,7 +206,8 @@ def _token_weights(mask_BT: Floats, objective: PolicyObjective, tokens: float | 
     """Weigh each token, [B, 1]; the weighted sum of the tokens' losses is the loss."""
     count = len(mask_BT)
     if objective.loss_type in ("grpo", "sapo"):
-        return 1 / (count * np.maximum(mask_BT.sum(axis=1, keepdims=True), 1.0))
+        lengths_B1: Floats = np.maximum(mask_BT.sum(axis=1, keepdims=True), 1.0)
+        return 1 / (count * lengths_B1)
     total = count * objective.longest if objective.loss_type == "dr_grpo" else mask_BT.sum()
     if objective.loss_type in ("dapo", "cispo") and tokens is not None:
         total = tokens
