@@ -105,6 +105,13 @@ def test_datasets_add_up() -> None:
     assert flags["data.datasets"] == [{"name": "a.jsonl"}, {"name": "scenes"}]
 
 
+def test_the_demo_s_number_of_rows_is_not_for_other_data() -> None:
+    words = ["--debug", "--dry_run", "--dataset", "a.jsonl"]
+    assert "max_samples: null, max_samples_per_dataset" in run(*words).stdout
+    assert "max_samples: 3, max_samples_per_dataset" in run(*words, "--max_samples", "3").stdout
+    assert "max_samples: 16, max_samples_per_dataset" in run(*words[:2]).stdout
+
+
 def test_set_keeps_its_dashes_and_its_order() -> None:
     words = ["--set", "model.name=a-b", "--set=seed=1"]
     assert cli.parse(words, stage="sft").overrides == ("model.name=a-b", "seed=1")

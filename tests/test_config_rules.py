@@ -85,6 +85,6 @@ def test_a_setting_that_another_switches_off_is_told() -> None:
 
 
 def test_a_rehearsal_looks_at_few_rows_unless_told() -> None:
-    assert rehearsed(load()).data.max_samples == 16
+    assert rehearsed(load()).data.max_samples == 24
     assert rehearsed(load("rehearsal.max_samples=4")).data.max_samples == 4
     assert rehearsed(load("data.max_samples=100")).data.max_samples == 100

@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,10 @@ def _run(arguments: Arguments, *, stage: str | None, checkout: Path) -> int:
             "A real model: --model 3b-4bit",
             flush=True,
         )
+        if arguments.flags.get("data.datasets"):
+            # The demo's number of rows is for its scenes, not for whatever else is named.
+            overrides = ("data.max_samples=null", *arguments.overrides)
+            arguments = replace(arguments, overrides=overrides)
     resolved = _resolve(arguments, path, stage=stage)
     config = resolved.config
     _refuse_other_stage(config, stage=stage, path=path)

@@ -48,7 +48,7 @@ class SaveConfig(Section):
 class RehearsalConfig(Section):
     """What --debug looks at besides the stage's own settings."""
 
-    max_samples: int = Field(default=16, ge=1)
+    max_samples: int = Field(default=24, ge=1)
     """Rows it looks at where data.max_samples is null."""
     temperatures: list[float] = Field(default_factory=lambda: [0.5, 1.5])
     """Other temperatures at which the share of flat groups is measured; [] measures none."""

@@ -9,24 +9,23 @@ says whether a real run would learn something, and from what.
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import vlmtune
 from vlmtune import config_rules
 from vlmtune.backends import select
 from vlmtune.config import RunConfig
-from vlmtune.data.training_sets import Advance, TrainingSets, load_training_sets
+from vlmtune.data.training_sets import TrainingSets, load_training_sets
 from vlmtune.reports import html, thumbnails
 from vlmtune.training import dpo_rehearsal, grpo_rehearsal, run_directory, sft_rehearsal, trial
 from vlmtune.training.findings import Bench, Check, Findings, Record, Status, worst
+from vlmtune.training.progress import Tracks
 from vlmtune.training.row_sets import data_checks, data_record
 from vlmtune.types import Example, ImageRef, ModelInfo, Stage
 
@@ -85,7 +84,7 @@ def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Ou
     where = run_directory.place(config)
     with run_directory.opened(where) as folder:
         selection = select.select(config.backend)
-        track = _Track(console)
+        track = Tracks(console)
         sets = load_training_sets(config, track=track)
         examples = sets.rehearsed
         console.print(f"loading {escape(config.model.name)} on {selection.backend.NAME} ...")
@@ -179,25 +178,6 @@ def _version(library: str) -> str:
 
 def _images(examples: Sequence[Example]) -> list[ImageRef]:
     return [image for example in examples for image in example.images]
-
-
-class _Track:
-    """Opens a progress bar on a console; a bar of unknown length shows no end."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    @contextmanager
-    def __call__(self, title: str, total: int) -> Iterator[Advance]:
-        columns = (
-            TextColumn("{task.description:<26}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-        )
-        with Progress(*columns, console=self._console) as progress:
-            task = progress.add_task(title, total=total or None)
-            yield lambda count: progress.advance(task, count)
 
 
 def _tell(outcome: Outcome, console: Console, *, seconds: float) -> None:
