@@ -176,3 +176,27 @@ def test_what_cannot_be_honoured_is_refused_before_anything_loads(tmp_path, flag
 def test_too_few_rows_for_an_update_are_told(tmp_path) -> None:
     with pytest.raises(DataError, match="rows are not enough for one update"):
         run(tmp_path / "run", **{"training.batch_size": 64})
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"model.tuning": "full", "training.learning_rate": 1e-5},
+        {"model.tuning": "dora", "training.gradient_checkpointing": True},
+        {"grpo.loss_type": "dapo", "grpo.resample_flat_groups": 2, "grpo.beta": 0.0},
+        {"grpo.mask_truncated_completions": True, "grpo.loss_type": "dr_grpo"},
+        {"model.attention": "eager", "grpo.loss_type": "cispo"},
+        {"model.quantization": "4bit", "grpo.importance_sampling_level": "sequence"},
+    ],
+    ids=["full", "dora", "dapo", "masked", "eager", "4bit"],
+)
+def test_variants_make_their_updates_on_finite_numbers(tmp_path, reward, flags) -> None:
+    # Two updates on one rollout: the second has ratios, and a distance from the reference.
+    short = {"training.max_steps": 2, "data.eval_fraction": 0.0, "save.steps": 9}
+    run(tmp_path / "run", **{"reward.file": reward, **short, **flags})
+    told = [line for line in lines(tmp_path / "run" / "metrics.jsonl") if "loss" in line]
+    assert len(told) == 2
+    assert all(np.isfinite([line["loss"], line["grad_norm"]]).all() for line in told)
+    if flags.get("grpo.beta", 0.05) and "grpo.mask_truncated_completions" not in flags:
+        assert told[0]["kl"] == pytest.approx(0.0, abs=1e-6)
+        assert told[1]["kl"] > 0

@@ -188,6 +188,10 @@ def prepare(
     """
     trainer.house_config, trainer.house_loaded = config, loaded
     trainer.house_rates, trainer.house_names = rates, names
+    for module in loaded.network.modules():
+        # In evaluation bitsandbytes packs 4-bit weights for the CPU, and then has no gradient.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     for name, weight in loaded.network.named_parameters():
         if weight.requires_grad and "lora_" in name and f".{ADAPTER}." not in name:
             weight.requires_grad_(False)
