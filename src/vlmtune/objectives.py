@@ -81,6 +81,17 @@ def flat_groups(rewards_PG: npt.ArrayLike) -> npt.NDArray[np.bool_]:
 class PolicyObjective:
     """Which loss of the policy's log-probabilities is minimised.
 
+    With r the ratio of the policy to the one that sampled, A the advantage, and clip(r) = r within
+    [1 - epsilon, 1 + epsilon_high]:
+
+        grpo, dr_grpo, dapo, bnpo    -min(min(r, delta) A, clip(r) A)
+        cispo                        -min(r, cap) A log p       where min(r, cap) is a constant
+        sapo                         -(4 / t) sigmoid(t (r - 1)) A
+
+    plus beta times exp(d) - d - 1, where d is the reference's log-probability minus the policy's.
+    Averages: grpo and sapo over each completion's tokens, then over completions; bnpo over all
+    tokens; dapo and cispo over all tokens of the update; dr_grpo over B times `longest` places.
+
     Attributes:
         loss_type: How ratios become a loss, and how tokens are averaged.
         level: A ratio of policies per token, or per completion (GSPO).
@@ -92,6 +103,12 @@ class PolicyObjective:
         temperature_pos: Gate of sapo for positive advantages.
         temperature_neg: Gate of sapo for the others.
         longest: The constant that dr_grpo divides by, in tokens.
+
+    Source: Shao et al. 2024, arXiv:2402.03300, equations 3 and 4 (grpo, divergence); Liu et al.
+        2025, arXiv:2503.20783, section 3.2 (dr_grpo); Yu et al. 2025, arXiv:2503.14476, equation 8
+        (dapo); MiniMax 2025, arXiv:2506.13585, equations 4 and 5 (cispo); Gao et al. 2025,
+        arXiv:2511.20347, section 3 (sapo); Zheng et al. 2025, arXiv:2507.18071, equations 5 and 7
+        (sequence level); Prime Intellect 2025, arXiv:2505.07291 (delta); bnpo as in TRL.
     """
 
     loss_type: PolicyLossType = "grpo"
@@ -137,18 +154,7 @@ def policy_loss(
     reference_BT: npt.ArrayLike | None = None,
     tokens: float | None = None,
 ) -> PolicyLoss:
-    """Compute a GRPO-style loss and its gradient.
-
-    With r the ratio of the policy to the one that sampled, A the advantage, and clip(r) = r within
-    [1 - epsilon, 1 + epsilon_high]:
-
-        grpo, dr_grpo, dapo, bnpo    -min(min(r, delta) A, clip(r) A)
-        cispo                        -min(r, cap) A log p       where min(r, cap) is a constant
-        sapo                         -(4 / t) sigmoid(t (r - 1)) A
-
-    plus beta times exp(d) - d - 1, where d is the reference's log-probability minus the policy's.
-    Averages: grpo and sapo over each completion's tokens, then over completions; bnpo over all
-    tokens; dapo and cispo over all tokens of the update; dr_grpo over B times `longest` places.
+    """Compute a GRPO-style loss and its gradient, as `PolicyObjective` defines it.
 
     Args:
         logps_BT: Log-probabilities of the sampled tokens now, float64 [B, T].
@@ -165,31 +171,19 @@ def policy_loss(
 
     Raises:
         ValueError: If beta is not 0 and there is no reference.
-
-    Source: Shao et al. 2024, arXiv:2402.03300, equations 3 and 4 (grpo, divergence); Liu et al.
-        2025, arXiv:2503.20783, section 3.2 (dr_grpo); Yu et al. 2025, arXiv:2503.14476, equation 8
-        (dapo); MiniMax 2025, arXiv:2506.13585, equations 4 and 5 (cispo); Gao et al. 2025,
-        arXiv:2511.20347, section 3 (sapo); Zheng et al. 2025, arXiv:2507.18071, equations 5 and 7
-        (sequence level); Prime Intellect 2025, arXiv:2505.07291 (delta); bnpo as in TRL.
     """
     logps, mask = np.asarray(logps_BT, np.float64), np.asarray(mask_BT, np.float64)
     old = logps if old_BT is None else np.asarray(old_BT, np.float64)
-    advantages_B1 = np.asarray(advantages_B, np.float64)[:, None]
-    logs = (logps - old) * mask
-    lengths_B1 = np.maximum(mask.sum(axis=1, keepdims=True), 1.0)
     weights = mask * _token_weights(mask, objective, tokens)
-    if objective.level == "sequence":
-        logs = np.broadcast_to(logs.sum(axis=1, keepdims=True) / lengths_B1, logs.shape)
-    ratios = np.exp(logs)
-    if objective.loss_type == "cispo":
-        slopes = -np.minimum(ratios, objective.upper) * advantages_B1
-        losses, gradient = slopes * logps, weights * slopes
+    losses, gradient = _surrogate(
+        logps, (logps - old) * mask, mask, np.asarray(advantages_B, np.float64)[:, None], objective
+    )
+    if objective.level == "sequence" and objective.loss_type != "cispo":
+        # Every token moves its completion's ratio by a share of 1 / length.
+        shares = mask / np.maximum(mask.sum(axis=1, keepdims=True), 1.0)
+        gradient = shares * (weights * gradient).sum(axis=1, keepdims=True)
     else:
-        losses, slopes = _by_ratio(ratios, advantages_B1, objective)
-        gradient = weights * slopes * ratios
-        if objective.level == "sequence":
-            # Every token moves its completion's ratio by a share of 1 / length.
-            gradient = mask / lengths_B1 * gradient.sum(axis=1, keepdims=True)
+        gradient = weights * gradient
     kl = 0.0
     if objective.beta != 0.0:
         if reference_BT is None:
@@ -200,6 +194,25 @@ def policy_loss(
         gradient = gradient + objective.beta * weights * (1 - np.exp(apart))
         kl = float((divergences * mask).sum() / max(1.0, mask.sum()))
     return PolicyLoss(value=float((weights * losses).sum()), gradient_BT=gradient, kl=kl)
+
+
+def _surrogate(
+    logps_BT: Floats,
+    logs_BT: Floats,
+    mask_BT: Floats,
+    advantages_B1: Floats,
+    objective: PolicyObjective,
+) -> tuple[Floats, Floats]:
+    """Give each token's loss, and its derivative by the log of its own ratio, [B, T] each."""
+    if objective.level == "sequence":
+        lengths_B1 = np.maximum(mask_BT.sum(axis=1, keepdims=True), 1.0)
+        logs_BT = np.broadcast_to(logs_BT.sum(axis=1, keepdims=True) / lengths_B1, logs_BT.shape)
+    ratios = np.exp(logs_BT)
+    if objective.loss_type == "cispo":
+        slopes = -np.minimum(ratios, objective.upper) * advantages_B1
+        return slopes * logps_BT, slopes
+    losses, slopes = _by_ratio(ratios, advantages_B1, objective)
+    return losses, slopes * ratios
 
 
 def _token_weights(mask_BT: Floats, objective: PolicyObjective, tokens: float | None) -> Floats:
