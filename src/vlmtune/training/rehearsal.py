@@ -6,8 +6,6 @@ The same code runs on mlx, on pytorch and without a model. No weight moves; what
 says whether a real run would learn something, and from what.
 """
 
-import importlib.metadata
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +15,6 @@ from types import MappingProxyType
 from rich.console import Console
 from rich.markup import escape
 
-import vlmtune
 from vlmtune import config_rules
 from vlmtune.backends import select
 from vlmtune.config import RunConfig
@@ -27,6 +24,7 @@ from vlmtune.training import dpo_rehearsal, grpo_rehearsal, run_directory, sft_r
 from vlmtune.training.findings import Bench, Check, Findings, Record, Status, worst
 from vlmtune.training.progress import Tracks
 from vlmtune.training.row_sets import data_checks, data_record
+from vlmtune.training.versions import versions
 from vlmtune.types import Example, ImageRef, ModelInfo, Stage
 
 STAGES: Mapping[Stage, Callable[[Bench], Findings]] = MappingProxyType(
@@ -36,8 +34,6 @@ STAGES: Mapping[Stage, Callable[[Bench], Findings]] = MappingProxyType(
         Stage.GRPO: grpo_rehearsal.rehearse,
     }
 )
-LIBRARIES = ("numpy", "pillow", "pydantic", "mlx", "mlx-vlm", "transformers", "tokenizers")
-"""Whose versions are recorded where they are installed."""
 _MARKS = MappingProxyType(
     {Status.PASS: "[green]ok  [/]", Status.WARN: "[yellow]warn[/]", Status.FAIL: "[red]FAIL[/]"}
 )
@@ -132,7 +128,7 @@ def _run_record(
         "stage": config.stage.value,
         **identity,
         "config": config.model_dump(mode="json"),
-        "versions": _versions(),
+        "versions": versions(),
         "checks": [
             {"name": check.name, "status": check.status.value, "detail": check.detail}
             for check in checks
@@ -161,19 +157,6 @@ def _model_record(model: ModelInfo) -> Record:
         "architecture": model.architecture,
         "path": model.path,
     }
-
-
-def _versions() -> dict[str, str]:
-    own = {"vlmtune": vlmtune.__version__, "python": platform.python_version()}
-    installed = {library: _version(library) for library in LIBRARIES}
-    return own | installed | {"system": f"{platform.system()} {platform.machine()}"}
-
-
-def _version(library: str) -> str:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _images(examples: Sequence[Example]) -> list[ImageRef]:
