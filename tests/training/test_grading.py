@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vlmtune.errors import ConfigError
-from vlmtune.training.findings import Status
 from vlmtune.rewards import build_reward
+from vlmtune.training.findings import Status
 from vlmtune.training.grading import grade_groups, reward_checks
 from vlmtune.types import Completion, Example, Finish, How, Kind, Reading, Score
 

@@ -48,25 +48,31 @@ def test_the_model_may_go_elsewhere(folder, tmp_path):
 
 
 def test_a_second_run_is_kept_out(folder):
-    with run_folder.opened(config(folder)):
-        with pytest.raises(ConfigError, match="in use by another run"):
-            with run_folder.opened(config(folder)):
-                pass
+    with (
+        run_folder.opened(config(folder)),
+        pytest.raises(ConfigError, match="in use by another run"),
+        run_folder.opened(config(folder)),
+    ):
+        pass
 
 
 def test_a_folder_of_something_else_is_refused(folder):
     folder.mkdir()
     (folder / "thesis.tex").write_text("x")
-    with pytest.raises(ConfigError, match=r"holds something else \(thesis\.tex\)"):
-        with run_folder.opened(config(folder)):
-            pass
+    with (
+        pytest.raises(ConfigError, match=r"holds something else \(thesis\.tex\)"),
+        run_folder.opened(config(folder)),
+    ):
+        pass
 
 
 def test_an_earlier_training_is_refused_with_the_way_to_go_on(folder):
     finished(folder, config(folder))
-    with pytest.raises(ConfigError, match="holds the training; go on with it by --resume auto"):
-        with run_folder.opened(config(folder)):
-            pass
+    with (
+        pytest.raises(ConfigError, match="holds the training; go on with it by --resume auto"),
+        run_folder.opened(config(folder)),
+    ):
+        pass
 
 
 def test_auto_goes_on_from_the_newest_checkpoint(folder):
@@ -86,9 +92,11 @@ def test_auto_begins_again_where_the_run_died_before_its_first_checkpoint(folder
 def test_a_setting_that_decides_what_is_learned_may_not_change(folder):
     finished(folder, config(folder))
     changed = config(folder, resume="auto", **{"training.learning_rate": 0.5})
-    with pytest.raises(ConfigError, match=r"training\.learning_rate: 1e-05 -> 0\.5"):
-        with run_folder.opened(changed):
-            pass
+    with (
+        pytest.raises(ConfigError, match=r"training\.learning_rate: 1e-05 -> 0\.5"),
+        run_folder.opened(changed),
+    ):
+        pass
 
 
 def test_trackers_and_length_may_change_and_are_shown(folder):
