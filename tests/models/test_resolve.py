@@ -47,8 +47,9 @@ def test_there_are_no_other_aliases():
     assert list(aliases()) == ["3b-4bit", "3b-8bit", "7b-4bit", "7b-8bit", "32b-4bit"]
 
 
-def test_another_backend_has_none_of_them():
-    assert aliases("pytorch") == {}
+def test_a_backend_has_aliases_of_its_own():
+    assert not set(aliases("pytorch")) & set(aliases())
+    assert aliases("scripted") == {}
 
 
 def test_pico_lies_inside_the_package():
