@@ -244,8 +244,11 @@ def _ask(
             if isinstance(error, FetchError) and not line.cut:
                 raise
             what = " ".join(str(error).split())[:100] or type(error).__name__
-            late = f"not done in {limits.seconds:g} seconds"
-            reason = late if line.cut else f"connection broke ({what})"
+            # On a busy machine the socket's own patience may end before the watchdog wakes up.
+            late = line.cut or isinstance(error, TimeoutError)
+            reason = (
+                f"not done in {limits.seconds:g} seconds" if late else f"connection broke ({what})"
+            )
             raise FetchError(reason, again=True) from error
         if line.cut:
             # A body that ends with its connection looks whole when the watchdog ended it.
