@@ -16,6 +16,7 @@ from vlmtune.language.normalise import LONGEST_ANSWER, LONGEST_TEXT, fold, plain
 from vlmtune.language.numbers import read_count
 from vlmtune.language.relations import is_relation_phrase, read_relation
 from vlmtune.language.spans import gold_text
+from vlmtune.language.turns import turned
 from vlmtune.language.yes_no import read_yes_no
 from vlmtune.types import Kind
 
@@ -111,9 +112,16 @@ def _task(
     gold: str,
     read: Callable[[str], Found],
     read_gold: Callable[[str], Found],
+    *,
+    choices: Sequence[str] = (),
 ) -> Task:
+    known = fold("\n".join((question[:LONGEST_TEXT], *choices)))
+
     def read_answer(text: str) -> Found:
-        return read(without_questions(text, question))
+        claim = without_questions(text, question)
+        found = read(claim)
+        turn = turned(fold(claim), known=known)
+        return unreadable(f"not a claim: {turn!r}", found.named) if turn else found
 
     return Task(kind=kind, read=_bounded(read_answer), gold=_bounded(read_gold)(gold))
 
@@ -144,6 +152,7 @@ def _choice(question: str, gold: str, choices: Sequence[str]) -> Task:
         gold,
         lambda text: options.read_choice(text, choices=texts, question=question),
         lambda text: options.read_gold(text, texts, question=question),
+        choices=texts,
     )
 
 

@@ -41,8 +41,10 @@ _NOT_NOUNS = word_set(
 _ARTICLES = word_set("the a an")
 _DENIAL_WORDS = re.compile(
     r"\b(?:not|never|nor|neither|wrong|incorrect|except|rather than|instead of|cannot|excluding"
-    r"|(?:anything|everything|all) but|without)\b|\bno (?=_)|\w+n't\b|\bkhông (?:phải|chọn|đúng"
-    r"|là)\b|\bsai\b|\bngoại trừ\b|~~"
+    r"|(?:anything|everything|all) but|without|hardly|false|untrue|no longer|isnt|arent|wasnt"
+    r"|doesnt)"
+    r"\b|\bno (?=_)|\w+n't\b|\b(?:không|chẳng|chả|chưa|đâu) (?:phải|chọn|đúng|là|có|hề|thể)\b"
+    r"|\bkhông (?=(?:the |an? |option )?(?:_|\(?[a-f]\b))|\bsai\b|\bngoại trừ\b|~~"
 )
 
 
@@ -104,19 +106,18 @@ def read_choice(text: str, *, choices: Sequence[str] = (), question: str = "") -
         if ord(letter) - ord("A") >= count:
             return unreadable(f"there is no option {letter}")
         return single(letter)
-    reader = _reader(choices, question)
+    reader = None if exact else _reader(choices, question)
     spans: list[tuple[int, int, int]] = []
-    meant, problem = frozenset[int](), ""
-    if reader is None or exact:
-        spans = [] if exact else _mentioned(shown, choices)
-    else:
-        meant, problem = _meant(_LETTER_HEAD.sub("", shown), choices, reader)
+    meant, problem, unread = frozenset[int](), "", ""
+    if reader is not None:
+        meant, problem, unread = _meant(shown, choices, reader)
+    elif not exact:
+        spans = _mentioned(shown, choices)
     texts = exact or meant or frozenset(index for index, _, _ in spans)
     rest = "" if exact else _without(shown, spans)
     letters = _letters(rest)
     named = letters | frozenset(chr(ord("A") + index) for index in texts)
-    # A reader that knows the options' meaning has judged every word; the letters remain.
-    problem = problem or _problem("" if reader else rest, letters, count)
+    problem = problem or _problem(unread if reader else rest, letters, count)
     if problem:
         return unreadable(problem, named)
     if not named:
@@ -175,7 +176,7 @@ def _mentioned(shown: str, choices: Sequence[str]) -> list[tuple[int, int, int]]
         for match in pattern.finditer(shown):
             start, end = match.span()
             taken = any(start < other_end and other < end for _, other, other_end in spans)
-            compared = re.search(r"\bthan (?:the |a |an )?$", shown[:start], re.IGNORECASE)
+            compared = _COMPARED.search(shown[max(0, start - 40) : start])
             if not taken and not compared:
                 spans.append((index, start, end))
     return spans
@@ -206,21 +207,54 @@ def _reader(choices: Sequence[str], question: str) -> Callable[[str], Found] | N
 
 
 def _meant(
-    body: str, choices: Sequence[str], reader: Callable[[str], Found]
-) -> tuple[frozenset[int], str]:
-    """Find the option that means what an answer says, or why none does."""
-    found = reader(body)
+    shown: str, choices: Sequence[str], reader: Callable[[str], Found]
+) -> tuple[frozenset[int], str, str]:
+    """Find the option that means what an answer says, or why none does, and the words not judged.
+
+    The reader judges what stands behind a letter: 'Option C: one'. Where it finds nothing to read,
+    all words are still to be judged, else those in front of the letter.
+    """
+    start = _behind_letter(shown)
+    # 'It is not on the mat, so (B)' denies nothing of the letter.
+    concluded = max((match.end() for match in _CONCLUDES.finditer(shown[:start])), default=0)
+    body = shown[start:]
+    if start and _DENIED_LETTER.match(body):
+        return frozenset(), "a denial of a letter", ""
+    found = reader(_ASSURED.sub(" ", body).rstrip(" \"'") if start else shown)
     if not found.readable:
         silent = found.problem in _SILENT and not found.named
-        return frozenset(), "" if silent else found.problem
+        return frozenset(), "" if silent else found.problem, shown[concluded:]
     meant = frozenset(i for i, choice in enumerate(choices) if agree(reader(choice), found))
-    return meant, "" if len(meant) == 1 else f"{found.value!r} is no option"
+    return meant, "" if len(meant) == 1 else f"{found.value!r} is no option", shown[concluded:start]
 
 
 _SILENT = frozenset({"empty", "no number", "neither yes nor no", "no relation"})
-_LETTER_HEAD = re.compile(
-    r"^.{0,60}?(?:[(\[][A-Za-z][)\]]|(?<!\w)[A-Z](?!\w)(?!['’]))[\s.:,)\]-]{0,3}"
+_CONCLUDES = re.compile(
+    r"[,.;] (?:and )?(?:so|therefore|thus|hence|nên|vậy|vì vậy|do đó)\b", re.IGNORECASE
 )
+_COMPARED = re.compile(r"\b(?:than|far from|nowhere near|unlike) (?:the |a |an )?$", re.IGNORECASE)
+_HEAD_LETTER = re.compile(r"(?:[(\[][A-Za-z][)\]]|(?<![\w'])([A-Z])(?!\w)(?!['’]))[\s.:,)\]-]{0,3}")
+_DENIED_LETTER = re.compile(
+    r"[\"')\]]*\s?(?:is|was|would be|là|la|can|should)(?:n't)? (?:\w+ ){0,2}?"
+    r"(?:not|hardly|wrong|incorrect|false|untrue|sai|không|khong)\b",
+    re.IGNORECASE,
+)
+# Said of a letter, these are neither yes nor the right-hand side.
+_ASSURED = re.compile(
+    r"\b(?:is|was|must be|là) (?:the )?(?:correct|right|true|best|đúng|chính xác)\b"
+    r"(?: (?:answer|option|choice|one))?"
+    r"|\b(?:of course|certainly|definitely|surely|absolutely|indeed|clearly|obviously)\b",
+    re.IGNORECASE,
+)
+
+
+def _behind_letter(shown: str) -> int:
+    """Find where the words behind the first letter of an option begin; 0 without a letter."""
+    for match in _HEAD_LETTER.finditer(shown):
+        letter = match[1]
+        if not letter or letter not in "AI" or not _is_word(letter, shown[match.end(1) :]):
+            return match.end()
+    return 0
 
 
 def _without(shown: str, spans: Sequence[tuple[int, int, int]]) -> str:

@@ -18,7 +18,7 @@ _REFUSAL = re.compile(
     r"|\b(?:not|n't|un) ?(?:sure|certain|clear|determinable|known)\b"
     r"|\b(?:unsure|uncertain|unclear|unknown|undetermined|undeterminable|indeterminate|ambiguous"
     r"|who knows|no one knows|nobody knows|god knows|unanswerable|inconclusive|unspecified"
-    r"|undefined)\b"
+    r"|undefined)\b|\bkhong (?:biet|ro|chac|xac dinh|the)\b"
     r"|\bno (?:idea|clue|answer|information|info|way to|image|picture|photo|data|context|opinion)\b"
     r"|\bn ?/ ?a\b|\bnot (?:applicable|given|specified|provided|enough|determined|available)\b"
     r"|\b(?:insufficient|null|nan|undecided)\b"
@@ -29,8 +29,10 @@ _REFUSAL = re.compile(
 _SAFE = re.compile(
     r"\bcó thể (?:nhìn |nói |quan sát )?(?:thấy|được|rằng|là thấy)\b"
     r"|\b(?:beyond |without |there is |there's )?(?:no|a|any) doubts?(?: that| about it)?\b"
+    r"|\b(?:undoubted\w*|undoubtably|doubtless\w*|(?:without|beyond) (?:any )?question)\b"
+    r"|\bfor (?:sure|certain)\b"
     r"|\bno (?:problem|matter|question|wonder)\b|\bkhông gian\b|\bkhông ảnh\b"
-    r"|\b(?:không nghi ngờ gì|chắc chắn)\b"
+    r"|\bkhông nghi ngờ gì\b|(?<!không )(?<!chưa )\bchắc chắn\b|\bchac chan\b"
 )
 _HEDGE = re.compile(
     r"\b(?:or|either|maybe|perhaps|possibly|probably|presumably|likely|unlikely|alternatively"
@@ -52,13 +54,25 @@ _ASKING = re.compile(
     r"|what|which|who|how many|how)\b[^.!?\n]{0,400}\?",
     re.IGNORECASE,
 )
+# A hint repeated: 'Answer with the letter of one option.', 'Trả lời bằng một số.'
+_INSTRUCTION = re.compile(
+    r"(^|[.!?\n])\s{0,9}(?:please )?(?:(?:answer|respond|reply) (?:the question )?"
+    r"(?:(?:with|using|in|by) (?:(?:only|just|exactly|either) )?(?:a|an|the|one|your|yes|option"
+    r"|letter|number)\b|yes or no\b)|(?:choose|select|pick|give|write|name) (?:(?:only|just|exactly"
+    r"|from) )*(?:the letter|one|a|an|the (?:final|correct|best|right|following))"
+    r" (?:\w+ ){0,3}?(?:options?|letters?|answers?|choices?|numbers?|words?|relations?)\b"
+    r"|(?:hãy )?trả lời (?:bằng|với) (?:một|chữ|số|có|cụm)|(?:hãy )?chọn một (?:trong|đáp|lựa"
+    r"|phương))"
+    r"[^.:!?\n]{0,200}(?:[.:!?\n]|$)",
+    re.IGNORECASE,
+)
 _LONGEST_ECHO = 2000
 _SHORTEST_ECHO = 3
 _STRUCK = re.compile(r"~~")
 
 
 def without_questions(text: str, question: str) -> str:
-    """Drop what an answer only asks: the question repeated, and sentences like 'Is it left?'.
+    """Drop what an answer only asks: the question or its hint repeated, 'Is it left?'.
 
     Args:
         text: An answer, not folded.
@@ -68,7 +82,7 @@ def without_questions(text: str, question: str) -> str:
     if len(words) >= _SHORTEST_ECHO:
         echo = r"\s{1,9}".join(map(re.escape, words))
         text = re.sub(echo, " ", text, flags=re.IGNORECASE)
-    return _ASKING.sub(r"\1 ", text)
+    return _INSTRUCTION.sub(r"\1 ", _ASKING.sub(r"\1 ", text))
 
 
 def without_assurance(folded: str) -> str:

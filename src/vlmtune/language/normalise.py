@@ -47,7 +47,7 @@ _SIGNS = {
     "leq": "≤", "le": "≤", "neq": "≠", "ne": "≠", "times": "×", "cdot": "×", "div": "÷",
     "gt": ">", "lt": "<", "infty": "∞", "sqrt": "^", "frac": "/", "dfrac": "/", "tfrac": "/",
     "quad": " ", "qquad": " ", "ldots": "...", "dots": "...", "cdots": "...", "neg": "not ",
-    "lnot": "not ", "percent": "%",
+    "lnot": "not ", "cancel": "~~", "bcancel": "~~", "xcancel": "~~", "sout": "~~", "percent": "%",
 }  # fmt: skip
 _LOOKS = re.compile(
     r"\\(?:boxed|fbox|framebox|mbox|text[a-z]{0,6}|math[a-z]{0,6}|operatorname|displaystyle|"
@@ -57,6 +57,7 @@ _COMMAND = re.compile(r"\\([a-zA-Z]{1,20})")
 _LATEX_SPACE = re.compile(r"\\[,;:! ]")
 _LATEX_DELIMITER = re.compile(r"\\[\[\]()]|\$(?!\d)|(?<=\w)\$|[{}]")
 _HTML = re.compile(r"</?(?:b|i|u|em|strong|p|span|code|mark|h[1-6]|br)\s{0,3}/?>", re.IGNORECASE)
+_STRUCK_HTML = re.compile(r"</?(?:s|del|strike)\s{0,3}>", re.IGNORECASE)
 _BULLET = re.compile(r"(?m)^[ \t]*(?:[*•‣▪●◦>]+|#{1,6})[ \t]+")
 _FENCE = re.compile(r"(?m)^[ \t]*(?:```|~~~)[^\n]*$|```")
 _EMPHASIS = re.compile(r"(?<!\w)[*_]{1,3}|[*_]{1,3}(?!\w)|(?<=\w)\*\*(?=\w)(?!\d)")
@@ -148,7 +149,7 @@ def _undress(text: str) -> str:
         text = re.sub(r"\$(\d[^$\n]{0,40})\$", r" \1 ", text)
         text = _LATEX_DELIMITER.sub(" ", text)
     if "<" in text:
-        text = _HTML.sub(" ", text)
+        text = _HTML.sub(" ", _STRUCK_HTML.sub("~~", text))
     text = _BULLET.sub("", _FENCE.sub("", text))
     return _EMPHASIS.sub("", text).replace("`", "")
 

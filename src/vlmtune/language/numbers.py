@@ -113,8 +113,10 @@ def _with_numbers(
     named = frozenset(str(mention.value) for mention in mentions)
     denial = doubt.denies(_without_interjection(folded))
     if denial:
+        # Without its numbers "no dogs (0)" still denies all dogs; "zero is wrong" does not.
+        without = " ".join(_outside(tokens, mentions)) if named == {"0"} else folded
         nothing = named == {"0"} or (len(mentions) == 1 and _NOT_ONE.search(folded))
-        if nothing and says_zero(folded, asked):
+        if nothing and says_zero(without, asked) and says_zero(folded, asked):
             return single("0")
         return unreadable(f"a denial: {denial!r}", named)
     if named != {"0"} and _NOTHING_TOO.search(folded):
@@ -277,7 +279,8 @@ def _spoiled(tokens: list[str], start: int, end: int) -> str:
         return f"{after!r} behind a number"
     if after in {"-", "–"} and end + 1 == len(tokens):
         return "an open range"
-    if after in {"'", '"'} and before != after:
+    # A quote that was opened before closes here.
+    if after in {"'", '"'} and before != after and tokens[:start].count(after) % 2 == 0:
         return "a measure in feet or inches"
     ranged = after in {"-", "–", "to", "đến", "tới", ":"} or tokens[end : end + 2] == [".", "."]
     follows = next((t for t in tokens[end + 1 : end + 4] if t != "."), "")
@@ -314,11 +317,17 @@ def _phrase(tokens: list[str], start: int) -> list[str]:
     return phrase
 
 
+def _outside(tokens: list[str], mentions: list[_Mention]) -> list[str]:
+    taken = {index for mention in mentions for index in range(mention.start, mention.end)}
+    return [token for index, token in enumerate(tokens) if index not in taken]
+
+
 def _has_article(tokens: list[str], mentions: list[_Mention], asked: list[str]) -> bool:
     """Find 'a dog' where dogs are asked: it says one as plainly as '1 dog'."""
     taken = {index for mention in mentions for index in range(mention.start, mention.end)}
     for index, token in enumerate(tokens):
-        if token in {"a", "an"} and index not in taken:
+        compared = index > 0 and tokens[index - 1] in {"from", "than", "unlike"}
+        if token in {"a", "an"} and index not in taken and not compared:
             phrase = _phrase(tokens, index + 1)
             if any(nouns.is_asked(phrase[:length], asked) for length in (1, 2, 3)):
                 return True

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from vlmtune.language import ontology
+from vlmtune.language.doubt import without_assurance
 from vlmtune.language.found import Claim
 from vlmtune.language.normalise import fold, tokens_of, word_set
 
@@ -28,11 +29,22 @@ _STAGE = re.compile(
     r"(?:perspective|point of view|viewpoint|view|vantage point|angle)"
     r"(?: of (?:the |a )?(?:viewer|camera|observer))?\b"
     r"|\b(?:as )?(?:seen|viewed|observed|shown|looking) (?:from|by|in) (?:the |a )?"
-    rf"(?:camera|viewer|front|observer|{_PICTURE})\b"
+    rf"(?:camera|viewer|front|observer|{_PICTURE})\b(?: (?:provided|shown|above|given)\b)?"
     r"|\bbased on (?:the |this )?\w+|\baccording to (?:the |this )?\w+|\bin terms of\b"
     rf"|\btrong (?:bức |tấm |cái )?{_PICTURE}|\b(?:từ|theo|nhìn từ) (?:phía )?(?:góc nhìn"
     rf"|hướng nhìn)"
     r"(?: của)?(?: người xem| máy ảnh| camera)?"
+)
+# Place words about the text itself: 'the answer above', 'see below', 'on the other hand'.
+_TALK = re.compile(
+    r"\b(?:answers?|reasoning|text|statements?|responses?|explanation|analysis|solution|output"
+    r"|message|description|thoughts?|question|instructions?) (?:above|below)\b(?! (?:the|it|its"
+    r"|a)\b)"
+    r"|\b(?:see|as|mentioned|described|stated|noted|explained|listed|said|based on the|given the)"
+    r" (?:above|below)\b|\babove-? ?mentioned\b|\babove all\b|\bover ?all\b|\bthe above"
+    r" (?:answer|reasoning|text|statement|response|explanation|analysis|is|was)\b"
+    r"|\bdap an(?: dung)?(?: la)?\b|\bon the other hand\b|\bin the end\b|\bin (?:conclusion|short"
+    r"|summary|fact|total|general)\b"
 )
 _AGAINST_WHAT = re.compile(
     r"\b(?:relative to|in relation to|with (?:respect|reference|regard|relation) to"
@@ -63,6 +75,7 @@ _AFTER_A_SIDE = word_set(
     "half part end và hoặc hay của"
 )
 _QUALIFIERS = word_set("bit little far very immediate answer relation direction position side word")
+_IS = word_set("is are was were be lies sits stands")
 _NOT_A_SIDE = word_set(
     "answer now here there away choice option relation one ones place way angle angles order over "
     "behind above below next in on under beside at by through against after between near inside "
@@ -97,7 +110,7 @@ def relation_tokens(text: str) -> list[str]:
     """
     folded = re.sub(r"(?<=\w)-(?=\w)", " ", fold(text))
     folded = _AGAINST_WHAT.sub(" of ", folded)
-    folded = _STAGE.sub(" ", folded)
+    folded = _TALK.sub(" ", _STAGE.sub(" ", without_assurance(folded)))
     tokens: list[str] = []
     words = tokens_of(folded)
     for index, word in enumerate(words):
@@ -210,7 +223,9 @@ def _not_spatial(tokens: Sequence[str], side: Mention) -> str:
     if before.startswith(THING) and not before.endswith("'s"):
         verb = True
     remaining = "there" in tokens[: side.start] and not before.startswith(("the", "to"))
-    named = _token(tokens, side.start - 2) in _DETERMINERS and before not in _QUALIFIERS
+    owner = _token(tokens, side.start - 2)
+    # 'It is left' has no noun in front of its side; 'the man left' has.
+    named = owner in _DETERMINERS and before not in _QUALIFIERS | _IS
     verb = verb or remaining or before in _SUBJECTS or named
     return "'left' as a verb" if verb else ""
 

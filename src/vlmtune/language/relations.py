@@ -39,6 +39,8 @@ _GENERIC = word_set(
     "orientation option result conclusion bit little word there which what where think believe i "
     "say would response "
     "correctly as we see can be seen i'd it's that's there's he's she's they're i'm here "
+    "confident certain sure clear conclude must checking looking dap an la cau tra loi "
+    "tôi toi mình ta ràng nghĩ tin rằng thấy đúng chắc chắn "
     "đáp án câu trả lời vị trí quan hệ không gian nó đó chúng mối tương đối kết quả"
 )
 _TOGETHER = frozenset({"each", "another", "nhau"})

@@ -12,12 +12,17 @@ import functools
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from vlmtune.language.doubt import denies
 from vlmtune.language.normalise import LONGEST_ANSWER, fold, is_blank, word_set, words_of
+from vlmtune.language.turns import turned
 
 USUAL_TAGS = ("think", "answer")
 """The tags of a completion, where nobody asks for others."""
+
+EXPLANATIONS = ("explain", "explanation")
+"""Tags in which an answer may be explained behind it."""
 
 _TAG = re.compile(r"<\s{0,3}(/?)\s{0,3}(think|answer)\s{0,3}>", re.IGNORECASE)
 _ANY_ANGLE = re.compile("[＜﹤＞﹥／]")
@@ -36,11 +41,13 @@ _CUE = re.compile(
 _CUE_WORDS = (
     "answer", "choice", "conclusion", "result", "final", "đáp án", "trả lời", "kết luận", "kết quả",
 )  # fmt: skip
+_SENTENCE = re.compile(r"(?<=\w)[.!?](?:\s|$)|\n")
 _RULE = re.compile(r"[\s\-=_*#~`.|]*")
 _STEP = re.compile(r"\s*(?:step|bước)\s{0,3}\d", re.IGNORECASE)
 _DOUBT = word_set("or maybe perhaps possibly probably either might unsure alternatively hoặc hay")
 # A last line that starts like this goes on with the line before it.
 _CONTINUES = _DOUBT | word_set("and also but actually wait hmm however nor plus và nhưng cũng")
+_CLAUSE_ENDS = re.compile(r"[.,;:!?\n]|\b(?:so|thus|therefore|hence|then|nên|vậy|do đó)\b")
 _BARE_WORDS = 4
 _MOST_BARE_LINES = 40
 _MOST_SPELLINGS = 8
@@ -54,12 +61,15 @@ class Span:
         text: The answer; "" when there is none.
         tagged: Whether it came out of <answer> tags.
         outside: What follows the tags; it must not say something else.
+        explained: The answer that an explanation behind the tags states ("so the answer is 3"), or
+            "". Other words of an explanation are free: that of "two" may speak of one dog and one.
         problem: Why there is no answer, or "".
     """
 
     text: str = ""
     tagged: bool = False
     outside: str = ""
+    explained: str = ""
     problem: str = ""
 
 
@@ -104,6 +114,8 @@ def section(completion: str, tag: str) -> str | None:
         The text; None where there is no pair, more than one, a tag without a partner, other tags
         inside, or where the pair stands inside the thinking.
     """
+    if tag not in completion.lower() and completion.isascii():
+        return None
     text = _with_plain_tags(completion)
     found = list(_patterns((tag,))[0].finditer(text))
     mine = [index for index, match in enumerate(found) if match[2].lower() == tag]
@@ -145,7 +157,8 @@ def find_answer(completion: str) -> Span:
         if not last[1]:
             return Span(problem="the thinking never ends")
         text = text[last.end() :]
-    return _untagged(text)
+    bare, stated = _without_explanations(text)
+    return replace(_untagged(bare), explained=stated)
 
 
 def gold_text(answer: str) -> str:
@@ -189,8 +202,35 @@ def _tagged(text: str, tags: Sequence[re.Match[str]], answers: Sequence[re.Match
         return Span(tagged=True, problem="the only <answer> stands inside the thinking")
     if _TAG.search(contents[-1]):
         return Span(tagged=True, problem="tags inside <answer>")
-    outside = _TAG.sub(" ", text[last_close.end() :])
-    return Span(text=contents[-1], tagged=True, outside=outside)
+    tail, explained = _without_explanations(text[last_close.end() :])
+    outside = _TAG.sub(" ", tail)
+    return Span(text=contents[-1], tagged=True, outside=outside, explained=explained)
+
+
+def _without_explanations(tail: str) -> tuple[str, str]:
+    """Take well-formed explanations out of what follows an answer, and the answer they state.
+
+    A tag without a partner, and tags inside, make no explanation: they stay where they are.
+    """
+    stated = ""
+    for tag in EXPLANATIONS:
+        explanation = section(tail, tag)
+        if explanation is not None:
+            stated = stated or _stated(explanation)
+            tail = without_section(tail, tag)
+    return tail, stated
+
+
+def _stated(explanation: str) -> str:
+    boxed = _boxes(explanation)
+    if boxed is not None:
+        return boxed.text or boxed.problem
+    lines = [line for line in explanation.splitlines() if line.strip()]
+    first = next((index for index, line in enumerate(lines) if _CUE.search(line)), None)
+    if first is not None:
+        return _SENTENCE.split(_after_cue(lines[first:]).strip(), maxsplit=1)[0]
+    # "No wait, 3" and "or 3" take the answer back; they explain nothing.
+    return explanation if lines and _continues(lines[0]) else ""
 
 
 def _inside_thinking(tags: Sequence[re.Match[str]], answer: re.Match[str]) -> bool:
@@ -237,10 +277,19 @@ def _after_cue(lines: Sequence[str]) -> str:
     match = _CUE.search(lines[0])
     if match is None:
         return "\n".join(lines)
-    before = words_of(fold(lines[0][: match.start()][-LONGEST_ANSWER:]))
-    if _DOUBT & set(before):
+    before = fold(lines[0][: match.start()][-LONGEST_ANSWER:])
+    if _DOUBT & set(words_of(before)) or _denied_before(before):
         return "\n".join(lines)
     return "\n".join([lines[0][match.end() :], *lines[1:]])
+
+
+def _denied_before(folded: str) -> bool:
+    """Tell whether the clause that leads to an answer denies it: 'nobody thinks the answer is'.
+
+    An earlier clause may deny what it likes: 'It is not right, so the answer is'.
+    """
+    clause = _CLAUSE_ENDS.split(folded)[-1]
+    return bool(denies(clause) or turned(clause))
 
 
 def _continues(line: str) -> bool:
@@ -267,6 +316,10 @@ def _boxes(text: str) -> Span | None:
             end += 1
         if depth:
             return Span(problem="a box that is never closed")
+        if len(contents) < _MOST_SPELLINGS and _denied_before(
+            fold(text[: match.start()][-LONGEST_ANSWER:])
+        ):
+            return Span(problem="a boxed answer that is denied")
         contents.append(text[match.end() : end - 1])
     if not contents:
         return None

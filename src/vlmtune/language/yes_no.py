@@ -21,7 +21,7 @@ _WEAK_YES = word_set("indeed absolutely certainly definitely sure surely exactly
 _NEGATORS = word_set("not never n't hardly cannot không chẳng chả chưa đâucó")
 # Words that may stand between a negator and what it negates.
 _BETWEEN = word_set(
-    "a an the really entirely exactly quite at all actually even be is in fact always very "
+    "a an the ever really entirely exactly quite at all actually even be is in fact always very "
     "completely strictly hoàn toàn hề là hẳn that necessarily"
 )
 _ENDS = frozenset([".", ",", ";", ":", "!", "?", "\n", "-", "–", "—", "(", ")", '"', "'"]) | {
@@ -48,8 +48,16 @@ _VAGUE = re.compile(
 )
 _VIETNAMESE_QUESTION = re.compile(r"\b(?:có )?(?:phải )?(\w.{0,200}?) (?:hay )?không ?\?*$")
 _NESTED = re.compile(
-    r"\b(?:true|false|correct|incorrect|the case|wrong|sai|đúng) (?:that|là|khi|rằng)\b"
+    r"\b(?:true|false|untrue|correct|incorrect|the case|wrong|sai|đúng) (?:that|là|khi|rằng)\b"
 )
+_BRACKETED = re.compile(r"\b(not|never|không|không phải|chẳng phải|chả phải) ?[\"'(\[]+ ?")
+# 'No is wrong' speaks of an answer; 'No, it is wrong' gives one.
+_OF_AN_ANSWER = re.compile(
+    r"\b(?:yes|no|true|false|correct|incorrect|đúng|sai|có|không)[\"')\]]* (?:is|was|would be|là"
+    r"|la)"
+    r"(?:n't)? (?:\w+ ){0,2}?(?:not|hardly|wrong|incorrect|false|untrue|mistaken|sai|không|khong)\b"
+)
+_WITHOUT_APOSTROPHE = re.compile(r"\b(is|are|was|were|do|does|did|has|have|could|would|should)nt\b")
 _WHOLE = {"1": "yes", "0": "no", "y": "yes", "n": "no", "t": "yes", "f": "no"}
 _TWO_WORDS = (("chính xác", "chínhxác"), ("đồng ý", "đồngý"), ("đâu có", "đâucó"))
 _EMPTY = word_set(
@@ -82,13 +90,16 @@ def read_yes_no(text: str, *, question: str = "") -> Found:
     for phrase, word in _TWO_WORDS:
         clean = clean.replace(phrase, word)
     clean = re.sub(r"\b(\w+)n't\b", r"\1 n't", clean.replace("cannot", "can not"))
+    clean = _BRACKETED.sub(r"\1 ", clean)
+    clean = _WITHOUT_APOSTROPHE.sub(r"\1 n't", clean)
     tokens = tokens_of(re.sub(r"(?<=\w)-(?=\w)", " ", clean))
     sides = _sides(_split_negations(tokens))
     named = frozenset(sides)
     if vague:
         return unreadable(f"a hedge: {vague[0]!r}", named)
-    if len(named) > 1:
-        return unreadable("yes and no", named)
+    of_an_answer = _OF_AN_ANSWER.search(_STRIPPED.sub(" ", folded))
+    if len(named) > 1 or of_an_answer:
+        return unreadable("a denial of an answer" if of_an_answer else "yes and no", named)
     if len(sides) > 1 and _NESTED.search(clean):
         return unreadable("a denial inside a denial", named)
     if named:

@@ -20,7 +20,7 @@ _NEGATED = re.compile(
     r"\b(?:not|n't|isn't|never|non|greater than|more than|above) ?-? ?(?:zero|none|nothing|nil"
     r"|nobody|no one)\b"
     r"|\bnon-?zero\b|\bkhông phải (?:là )?(?:số )?không\b|\bno (?:more|fewer|less) than\b"
-    r"|\bno way\b"
+    r"|\bno (?:way|longer)\b|\bkhông (?:0|zero|none)\b"
 )
 _ENDS = word_set("in on at that are is was were ở trong trên dưới nào cả và and but which only chỉ")
 

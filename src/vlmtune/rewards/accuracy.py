@@ -21,6 +21,7 @@ from vlmtune.language.answers import prepare
 from vlmtune.language.doubt import denies, hedges, refuses
 from vlmtune.language.normalise import LONGEST_TEXT, fold, word_set, words_of
 from vlmtune.language.spans import find_answer, gold_text, without_section
+from vlmtune.language.turns import turned
 from vlmtune.rewards.columns import Row, row_of, rows_of
 from vlmtune.rewards.grading import EXPLAIN, Completion, completion_text, grade
 from vlmtune.rewards.options import refuse_unknown, section
@@ -113,6 +114,8 @@ def _shares_half(row: Row) -> bool:
         return False
     truth, said = fold(gold_text(answer)), fold(span.text)
     if refuses(said) or hedges(said) or denies(said) != denies(truth):
+        return False
+    if turned(said, known=f"{truth}\n{fold(row.question[:LONGEST_TEXT])}"):
         return False
     # A truth that is itself a list may be answered by one.
     if len(_SEPARATORS.findall(said)) > len(_SEPARATORS.findall(truth)):

@@ -20,7 +20,6 @@ from vlmtune.language.spans import (
     gold_text,
     section,
     well_formed,
-    without_section,
 )
 from vlmtune.types import JSON, How, Kind, Reading, Score
 
@@ -72,9 +71,6 @@ def grade(
     text = completion_text(completion)
     gold = "" if answer is None else str(answer)
     formed = float(well_formed(text, tags_of(gold)))
-    if EXPLAIN in tags_of(gold):
-        # The explanation of "two" may well speak of one dog and one cat.
-        text = without_section(text, EXPLAIN)
     if plain(gold_text(gold).strip()[:LONGEST_TEXT]) in _NO_GOLD:
         return _score(
             Found(),
@@ -165,11 +161,16 @@ def _read(task: Task, span: Span) -> Found:
     if span.problem:
         return unreadable(span.problem)
     found = task.read(span.text)
-    if not found.readable or not span.outside or task.literal:
+    if not found.readable or task.literal:
         return found
     other = task.read(span.outside)
     if (other.readable and not agree(found, other)) or other.named - found.named:
         return unreadable("the text behind the answer says something else", found.named)
+    stated = task.read(span.explained)
+    if (stated.readable and not agree(found, stated)) or (
+        stated.named and stated.named.isdisjoint(found.named)
+    ):
+        return unreadable("the explanation states another answer", found.named)
     return found
 
 
