@@ -15,12 +15,10 @@ from typing import Any
 
 import torch
 
+from vlmtune.backends.packing import IGNORED
 from vlmtune.backends.pytorch.inputs import PromptInputs, PromptReader
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.types import Lesson
-
-IGNORED = -100
-"""Label of a position without a loss."""
 
 
 class Collator:
