@@ -207,12 +207,15 @@ class Backend(Protocol):
         """Say why this backend cannot run here; an empty list means that it can."""
         ...
 
-    def load_generator(self, model: str, *, batch_rows: int = 64) -> Generator:
+    def load_generator(
+        self, model: str, *, batch_rows: int = 64, adapter: Path | None = None
+    ) -> Generator:
         """Load a model by alias, local path or hub id.
 
         Args:
             model: What the user typed.
             batch_rows: Completions decoded side by side; bounds memory.
+            adapter: Folder of an adapter to put on it, in peft's layout.
 
         Raises:
             ConfigError: If the alias is unknown.

@@ -338,12 +338,14 @@ class ModelInfo:
         path: Where its files were read, or "" without files.
         parameters: Number of weights.
         architecture: The `model_type` of its config.
+        adapter: Folder of the adapter above the weights, or "".
     """
 
     name: str
     path: str
     parameters: int
     architecture: str
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,7 +110,11 @@ def settings_of(
         rows=len(prepared.rows),
         fingerprint=saved.fingerprint(prepared.rows),
         model=model,
-        weights=saved.weights_digest(generator.model.path),
+        weights="+".join(
+            digest
+            for folder in (generator.model.path, generator.model.adapter)
+            if (digest := saved.weights_digest(folder))
+        ),
         backend=backend,
         style=prepared.style,
         protocol=prepared.protocol,

@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from vlmtune.backends.rollouts import Grade, Observe
 from vlmtune.config import RunConfig
@@ -46,16 +47,18 @@ def _problems(needed: tuple[str, ...]) -> list[Problem]:
     ]
 
 
-def load_generator(model: str, *, batch_rows: int = 64) -> Generator:
+def load_generator(model: str, *, batch_rows: int = 64, adapter: Path | None = None) -> Generator:
     """Load a model by alias, local path or hub id.
 
     Args:
         model: What the user typed.
         batch_rows: Completions decoded side by side; bounds memory.
+        adapter: Folder of an adapter to put on it, in peft's layout.
 
     Raises:
         ConfigError: If the alias is unknown.
-        CheckpointError: If the folder is incomplete or the hub cannot be reached.
+        CheckpointError: If the folder is incomplete, the hub cannot be reached, or the adapter does
+            not fit.
         BackendUnavailable: If the model needs more memory than the device has.
     """
     from vlmtune.backends.pytorch.devices import choose_device, device_memory_gib
@@ -73,7 +76,12 @@ def load_generator(model: str, *, batch_rows: int = 64) -> Generator:
     from vlmtune.backends.pytorch.generate import TorchGenerator
     from vlmtune.backends.pytorch.model import load
 
-    return TorchGenerator(load(resolved, Loading()), batch_rows=batch_rows)
+    loaded = load(resolved, Loading())
+    if adapter is not None:
+        from vlmtune.backends.pytorch.tuning import attached
+
+        loaded = attached(loaded, adapter)
+    return TorchGenerator(loaded, batch_rows=batch_rows)
 
 
 def check_settings(config: RunConfig) -> list[str]:

@@ -90,6 +90,16 @@ def _continued(base: Any, adapter: Path) -> Any:
         ) from error
 
 
+def attached(loaded: LoadedModel, adapter: Path) -> LoadedModel:
+    """Put an adapter on a model that is to answer, not to learn.
+
+    Raises:
+        CheckpointError: If the adapter does not fit.
+    """
+    network = _continued(loaded.network, adapter).requires_grad_(False).eval()
+    return replace(loaded, network=network, info=replace(loaded.info, adapter=str(adapter)))
+
+
 def _checked(loaded: LoadedModel) -> LoadedModel:
     if not any(weight.requires_grad for weight in loaded.network.parameters()):
         raise ConfigError(

@@ -5,6 +5,9 @@ content. Its accuracy says nothing; its mixture of right-looking, wrong, unforma
 answers exercises rewards, advantages and reports.
 """
 
+from pathlib import Path
+
+from vlmtune.errors import ConfigError
 from vlmtune.protocols import Generator
 from vlmtune.types import Problem
 
@@ -16,14 +19,20 @@ def check() -> list[Problem]:
     return []
 
 
-def load_generator(model: str, *, batch_rows: int = 64) -> Generator:
+def load_generator(model: str, *, batch_rows: int = 64, adapter: Path | None = None) -> Generator:
     """Make the generator; the model's name and the batch size change nothing.
 
     Args:
         model: Ignored; there is no model.
         batch_rows: Ignored; nothing is computed side by side.
+        adapter: Must be None: answers from a script have no weights to adapt.
+
+    Raises:
+        ConfigError: If an adapter is given.
     """
     del model, batch_rows
+    if adapter is not None:
+        raise ConfigError(f"backend scripted has no model to put the adapter {adapter} on")
     from vlmtune.backends.scripted.generate import ScriptedGenerator
 
     return ScriptedGenerator()
