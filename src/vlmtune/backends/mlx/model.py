@@ -21,6 +21,7 @@ from vlmtune.backends.mlx.cache import LayerCache, Prefix
 from vlmtune.backends.mlx.inputs import PromptInputs, PromptReader
 from vlmtune.backends.mlx.packs import shared_head, side_by_side
 from vlmtune.backends.mlx.positions import mrope_positions
+from vlmtune.backends.packing import Numbered
 from vlmtune.errors import CheckpointError
 from vlmtune.models.checkpoints import flattened_folder, read_json
 from vlmtune.models.resolve import Resolved
@@ -66,8 +67,8 @@ class LoadedModel:
         """
         ids_BT, lengths_B = side_by_side([inputs.ids_T for inputs in several])
         positions_ABT, next_B = self._positions(several, width=ids_BT.shape[1])
-        embeddings_BTH = self._embed(several, ids_BT, lengths_B)
-        layers = [LayerCache() for _ in self._text.layers]
+        embeddings_BTH = self.embed(several, ids_BT, lengths_B)
+        layers = [LayerCache() for _ in self.text.layers]
         head = shared_head(several, image_token_id=self.reader.image_token_id)
         if head:
             positions_A1T = positions_ABT[:, :1, :head]
@@ -75,7 +76,7 @@ class LoadedModel:
             layers = [layer.rows(len(several)) for layer in layers]
         hidden_BTH = self._read(embeddings_BTH[:, head:], positions_ABT[:, :, head:], layers)
         last_B = mx.array(lengths_B - head - 1)
-        logits_BV = self._logits(hidden_BTH[mx.arange(len(several)), last_B])
+        logits_BV = self.logits(hidden_BTH[mx.arange(len(several)), last_B])
         prefixes = [
             Prefix([layer.row(row, length=length) for layer in layers], logits_BV[row], after)
             for row, (length, after) in enumerate(zip(lengths_B.tolist(), next_B, strict=True))
@@ -94,10 +95,10 @@ class LoadedModel:
         """Feed one token per row and return the next token's logits, float32 [B, V]."""
         rows = len(positions_B)
         positions_ABT = mx.broadcast_to(mx.array(positions_B)[None, :, None], (3, rows, 1))
-        hidden_BTH = self._text(
+        hidden_BTH = self.text(
             tokens_B[:, None], mask=mask, cache=layers, position_ids=positions_ABT
         )
-        return self._logits(hidden_BTH[:, 0])
+        return self.logits(hidden_BTH[:, 0])
 
     def score(self, prefix: Prefix, targets: Sequence[Sequence[int]]) -> list[tuple[float, ...]]:
         """Compute log-probabilities of several answers to one prompt.
@@ -125,7 +126,7 @@ class LoadedModel:
         steps_T = np.arange(width)
         seen = np.arange(prefix.length + width)[None, :] <= steps_T[:, None] + prefix.length
         positions_T = mx.array((prefix.next_position + steps_T).astype(np.int32))
-        hidden_BTH: mx.array = self._text(
+        hidden_BTH: mx.array = self.text(
             mx.array(ids_BT),
             mask=mx.array(seen)[None, None],
             cache=[layer.rows(rows) for layer in prefix.layers],
@@ -138,19 +139,26 @@ class LoadedModel:
         scores: list[float] = []
         for start in range(0, len(target), SCORED_POSITIONS):
             part = target[start : start + SCORED_POSITIONS]
-            logits_TV = self._logits(hidden_TH[start : start + len(part)])
+            logits_TV = self.logits(hidden_TH[start : start + len(part)])
             scores += _log_softmax_at(logits_TV, part)
         return scores
 
     @property
-    def _text(self) -> Any:
+    def text(self) -> Any:
+        """The language model without its head: embeddings to hidden states."""
         return self.network.language_model.model
 
-    def _logits(self, hidden_BH: mx.array) -> mx.array:
+    @property
+    def head(self) -> Any:
+        """The module whose weights turn hidden states into logits."""
         language = self.network.language_model
         tied = language.args.tie_word_embeddings
-        head = language.model.embed_tokens.as_linear if tied else language.lm_head
-        logits_BV: mx.array = head(hidden_BH).astype(mx.float32)
+        return language.model.embed_tokens if tied else language.lm_head
+
+    def logits(self, hidden_BH: mx.array) -> mx.array:
+        """Turn hidden states into logits, float32 [..., V]."""
+        head = self.head
+        logits_BV: mx.array = getattr(head, "as_linear", head)(hidden_BH).astype(mx.float32)
         return logits_BV
 
     def _read(
@@ -160,7 +168,7 @@ class LoadedModel:
         layers: list[LayerCache],
     ) -> mx.array:
         """Run prompts, or the rest of them, through the language model, which fills `layers`."""
-        hidden_BTH: mx.array = self._text(
+        hidden_BTH: mx.array = self.text(
             None,
             inputs_embeds=embeddings_BTH,
             mask="causal",
@@ -175,23 +183,39 @@ class LoadedModel:
         positions_ABT = np.zeros((3, len(several), width), dtype=np.int32)
         next_B = []
         for row, inputs in enumerate(several):
-            positions_AT, after = mrope_positions(
-                inputs.ids_T,
-                inputs.grids_N3,
-                image_token_id=self.reader.image_token_id,
-                merge_size=self.reader.image_processor.merge_size,
-            )
-            positions_ABT[:, row, : len(inputs.ids_T)] = positions_AT
-            next_B.append(after)
+            numbered = self.numbered(inputs)
+            positions_ABT[:, row, : len(inputs.ids_T)] = numbered.positions_AP
+            next_B.append(numbered.after)
         return positions_ABT, next_B
 
-    def _embed(
+    def numbered(self, inputs: PromptInputs) -> Numbered:
+        """Say where a prompt's tokens stand."""
+        positions_AP, after = mrope_positions(
+            inputs.ids_T,
+            inputs.grids_N3,
+            image_token_id=self.reader.image_token_id,
+            merge_size=self.reader.image_processor.merge_size,
+        )
+        return Numbered(
+            ids_P=inputs.ids_T.astype(np.int64),
+            positions_AP=positions_AP.astype(np.int64),
+            after=after,
+        )
+
+    def embed(
         self,
         several: Sequence[PromptInputs],
         ids_BT: npt.NDArray[np.int32],
         lengths_B: npt.NDArray[np.int64],
     ) -> mx.array:
-        embeddings_BTH: mx.array = self._text.embed_tokens(mx.array(ids_BT))
+        """Embed tokens, and pictures in the places of their placeholders, [B, T, H].
+
+        Args:
+            several: The prompt that each row begins with.
+            ids_BT: Token ids.
+            lengths_B: Tokens of those prompts; placeholders behind them stand for nothing.
+        """
+        embeddings_BTH: mx.array = self.text.embed_tokens(mx.array(ids_BT))
         pictured = [inputs for inputs in several if inputs.pixels is not None]
         if not pictured:
             return embeddings_BTH

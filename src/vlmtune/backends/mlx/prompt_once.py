@@ -1,0 +1,116 @@
+"""Score the answers of a group with their prompt computed once, pictures and all, with gradients.
+
+How answers lie behind their prompt stands in `backends/packing.py`. Values and gradients are those
+of one row per answer, up to rounding. Logits are computed where a token is predicted and nowhere
+else, and with gradients a part at a time, so that a large vocabulary fits into memory.
+"""
+
+# R packed rows, B answers, T packed tokens, C tokens of the longest answer, N scored tokens
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+
+from vlmtune.backends import packing
+from vlmtune.backends.mlx.inputs import PromptInputs
+from vlmtune.backends.mlx.model import SCORED_POSITIONS, LoadedModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """Answers behind their prompts, ready for the network.
+
+    Attributes:
+        several: The prompt of each row.
+        packing: Which token stands where.
+    """
+
+    several: tuple[PromptInputs, ...]
+    packing: packing.Packing
+
+
+def pack(
+    loaded: LoadedModel,
+    prompts: Mapping[int, PromptInputs],
+    asked_B: Sequence[int],
+    answers: Sequence[Sequence[int]],
+    *,
+    together: bool = True,
+) -> Packed:
+    """Write answers behind their prompts.
+
+    Args:
+        loaded: The model.
+        prompts: What was asked, by key.
+        asked_B: Key of each answer's prompt.
+        answers: Token ids; an empty answer is not scored.
+        together: Answers to one prompt share a row; else each has its own.
+    """
+    numbered = {key: loaded.numbered(prompts[key]) for key in dict.fromkeys(asked_B)}
+    packed = packing.pack(numbered, asked_B, answers, together=together)
+    return Packed(several=tuple(prompts[key] for key in packed.prompts_R), packing=packed)
+
+
+def score(loaded: LoadedModel, packed: Packed, *, temperature: float = 1.0) -> mx.array:
+    """Compute the log-probability of every answer's tokens, as `softmax(logits / temperature)`.
+
+    Differentiable by the network's weights.
+
+    Returns:
+        float32 [B, C]; 0 behind an answer's end.
+    """
+    rows = packed.packing
+    scored_N = np.flatnonzero(rows.labels_RT != packing.IGNORED)
+    if not len(scored_N):
+        return mx.zeros((len(rows.rows_B), max(rows.lengths_B, default=0)))
+    ids_RT = rows.ids_RT.astype(np.int32)
+    lengths_R = np.array([len(inputs.ids_T) for inputs in packed.several])
+    hidden_RTH = loaded.text(
+        None,
+        inputs_embeds=loaded.embed(packed.several, ids_RT, lengths_R),
+        mask=mx.array(rows.sees_RTT()[:, None]),
+        position_ids=mx.array(rows.positions_ART.astype(np.int32)),
+    )
+    hidden_NH = hidden_RTH.reshape(-1, hidden_RTH.shape[-1])[mx.array(scored_N)]
+    labels_N = mx.array(rows.labels_RT.reshape(-1)[scored_N].astype(np.int32))
+    logps_N = _log_probabilities(loaded, hidden_NH, labels_N, temperature)
+    places_BC, inside_BC = _places(rows, scored_N)
+    return logps_N[mx.array(places_BC)] * mx.array(inside_BC.astype(np.float32))
+
+
+def _places(rows: packing.Packing, scored_N: Any) -> tuple[Any, Any]:
+    """Find each answer's tokens among those that are scored, and mark which exist, [B, C] each."""
+    lengths_B = np.array(rows.lengths_B)
+    steps_C = np.arange(lengths_B.max())
+    inside_BC = steps_C < lengths_B[:, None]
+    firsts_B = np.array(rows.rows_B) * rows.labels_RT.shape[1] + np.array(rows.starts_B)
+    places_BC = np.searchsorted(scored_N, (firsts_B[:, None] + steps_C) * inside_BC)
+    return (places_BC * inside_BC).astype(np.int32), inside_BC
+
+
+def _log_probabilities(
+    loaded: LoadedModel, hidden_NH: mx.array, labels_N: mx.array, temperature: float
+) -> mx.array:
+    def part_of(hidden_nH: mx.array, labels_n: mx.array) -> mx.array:
+        logits_nV = loaded.logits(hidden_nH) / temperature
+        chosen_n = mx.take_along_axis(logits_nV, labels_n[:, None], axis=-1)[:, 0]
+        found_n: mx.array = chosen_n - mx.logsumexp(logits_nV, axis=-1)
+        return found_n
+
+    if len(labels_N) <= SCORED_POSITIONS:
+        return part_of(hidden_NH, labels_N)
+    # Logits of a part are computed again for its gradient, instead of being held for all parts.
+    again = nn.utils.checkpoint(loaded.head, part_of)
+    return mx.concatenate(
+        [
+            again(
+                hidden_NH[start : start + SCORED_POSITIONS],
+                labels_N[start : start + SCORED_POSITIONS],
+            )
+            for start in range(0, len(labels_N), SCORED_POSITIONS)
+        ]
+    )
