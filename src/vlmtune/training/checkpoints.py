@@ -39,7 +39,7 @@ def keep(folder: Path, *, step: int, most: int | None) -> Path:
             _to_disk(path)
     target.parent.mkdir(exist_ok=True)
     if target.exists():
-        shutil.rmtree(target)
+        _remove(target)
     written.rename(target)
     _to_disk(target.parent)
     for old in steps(folder)[:-most] if most is not None else []:

@@ -17,6 +17,8 @@ from vlmtune.errors import RunFailed
 from vlmtune.training import checkpoints
 
 METRICS = "metrics.jsonl"
+SUMMARY = "train_runtime"
+"""Number that only the line at a run's end has."""
 Advance = Callable[[int, int], None]
 
 
@@ -131,8 +133,9 @@ class RunJournal:
 
 
 def _is_kept(line: str, step: int) -> bool:
-    """A last line that a kill cut in two is dropped too."""
+    """A last line that a kill cut in two is dropped too, and the summary of a run that goes on."""
     try:
-        return int(json.loads(line)["step"]) <= step
+        found = json.loads(line)
+        return int(found["step"]) <= step and SUMMARY not in found
     except (ValueError, KeyError, TypeError):
         return False

@@ -143,9 +143,11 @@ def opened(where: Place) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Mapping[str, JSON]) -> None:
-    """Write one JSON object, indented; NaN and infinities are bugs and raise ValueError."""
+    """Write one JSON object, indented, whole or not at all; NaN is a bug and raises ValueError."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(f"{_writable(text)}\n", encoding="utf-8")
+    building = path.with_name(f".{path.name}.building")
+    building.write_text(f"{_writable(text)}\n", encoding="utf-8")
+    building.replace(path)
 
 
 def write_lines(path: Path, records: Sequence[Mapping[str, JSON]]) -> None:

@@ -83,7 +83,7 @@ def _refuse_or_clear(
         return
     if not path.is_dir():
         raise ConfigError(f"output_dir {where.shown} is a file; name a folder with --output_dir")
-    ignored = run_directory.LITTER | {checkpoints.SCRATCH}
+    ignored = run_directory.LITTER | {checkpoints.SCRATCH, f".{run_directory.RUN}.building"}
     found = sorted(entry.name for entry in path.iterdir() if entry.name not in ignored)
     if not found:
         return

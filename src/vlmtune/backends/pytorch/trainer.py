@@ -3,6 +3,8 @@
     create_optimizer    AdamW with a rate for each part of the model
     create_scheduler    the schedule of backends/schedule.py, which MLX follows too
     compute_loss        a loss that is not finite stops the run and names the rows
+    _save_checkpoint    sums between two log lines are kept too (counters.py)
+    _run_epoch          a run that made all its updates makes none more when it goes on
     create_model_card   none: run.json says more
 
 Everything that a run writes or is told goes through one callback to the run's journal.
@@ -18,6 +20,7 @@ import datasets
 import torch
 import transformers
 
+from vlmtune.backends.pytorch import counters
 from vlmtune.backends.pytorch.choices import Rates
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.tuning import ADAPTER, weight_groups
@@ -90,6 +93,19 @@ def house(trainer: type[Any]) -> type[Any]:
                 names = [] if rows is None else [self.house_names[row] for row in rows.tolist()]
                 raise RunFailed(_not_finite(float(loss), self.state.global_step + 1, names))
             return found
+
+        def _run_epoch(self, *arguments: Any, **more: Any) -> None:
+            # transformers looks at the count after an update only: a run that was killed while it
+            # wrote its finished model would make one more.
+            if self.state.global_step >= self.state.max_steps:
+                self.control.should_training_stop = True
+                return
+            super()._run_epoch(*arguments, **more)
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            super()._save_checkpoint(model, trial)
+            folder = Path(self._get_output_dir(trial=trial))
+            counters.save(self, folder / f"checkpoint-{self.state.global_step}")
 
         def create_model_card(self, *arguments: Any, **more: Any) -> None:
             return None
@@ -201,6 +217,7 @@ def prepare(
     weight_groups(loaded, rates, weight_decay=0.0)
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     trainer.add_callback(JournalCallback(journal))
+    trainer.add_callback(counters.Counters(trainer, journal.resume_from))
 
 
 def train(trainer: Any, loaded: LoadedModel, config: RunConfig, journal: Journal) -> TrainResult:
