@@ -90,7 +90,14 @@ class SampleBook:
         )
 
     def _forget_from(self, step: int) -> None:
-        """Drop lines of updates that are made again, and one that a kill cut in two."""
+        """Drop what updates left that are made again, and a line that a kill cut in two."""
+        every = self._config.tracking.sample_steps
+        for page in sorted((self.folder / PAGES).glob("step_*.html")):
+            number = int(page.stem.removeprefix("step_"))
+            if number >= step:
+                page.unlink()
+            elif every is not None:
+                self._next_page = (number // every + 1) * every
         path = self.folder / SAMPLES
         if not path.is_file():
             return
