@@ -12,11 +12,10 @@ from vlmtune.backends.pytorch.model import LoadedModel, load
 from vlmtune.backends.pytorch.tuning import (
     adapt,
     merged,
-    part_of,
-    target_pattern,
     trained_counts,
     weight_groups,
 )
+from vlmtune.backends.targets import part_of, target_pattern
 from vlmtune.errors import CheckpointError, ConfigError
 from vlmtune.models.resolve import resolve
 from vlmtune.types import Sampling
@@ -51,7 +50,7 @@ def test_an_adapter_on_short_names_leaves_the_vision_tower_alone(pico):
 
 def test_a_frozen_tower_has_layers_of_the_same_short_names(pico):
     names = [name for name, _ in pico.base.named_modules() if name.endswith("down_proj")]
-    pattern = target_pattern(pico, Tuning(targets=SHORT))
+    pattern = target_pattern(names, pico.family, parts={"language"}, wanted={"down_proj"})
     inside = [name for name in names if part_of(name, pico.family) == "vision"]
     assert inside and not any(re.fullmatch(pattern, name) for name in inside)
 

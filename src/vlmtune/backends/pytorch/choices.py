@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from vlmtune.backends.targets import Part
+
 Device: TypeAlias = Literal["auto", "cuda", "cpu", "mps"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
-Part: TypeAlias = Literal["vision", "projector", "language"]
-PARTS: tuple[Part, ...] = ("vision", "projector", "language")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from vlmtune import config_rules
-from vlmtune.backends.pytorch.choices import PARTS, Loading, Part, Rates, Tuning
+from vlmtune.backends.pytorch.choices import Loading, Rates, Tuning
+from vlmtune.backends.targets import PARTS, Part
 from vlmtune.config import LoraConfig, RunConfig
 from vlmtune.errors import ConfigError, MissingDependency
 from vlmtune.types import Stage

@@ -1,14 +1,11 @@
-r"""Which weights move: adapters or the weights themselves, in which parts, at which rates.
+"""Which weights move: adapters or the weights themselves, in which parts, at which rates.
 
     loaded = adapt(load(resolved, loading), Tuning(method="lora", rank=16), seed=0)
     groups = weight_groups(loaded, Rates(default=1e-4, projector=1e-3), weight_decay=0.01)
 
-Three parts: vision encoder, projector, language model. An adapter's targets are a regular
-expression over full names, because the short names (q_proj ... down_proj) stand for layers of the
-vision tower too: `model\.language_model\..*\.(q_proj|v_proj)`.
+A new adapter's first values come from the seed and the layers' names, as on MLX.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +13,11 @@ from typing import Any
 
 import torch
 
-from vlmtune.backends.pytorch.choices import PARTS, Part, Rates, Tuning
+from vlmtune.backends.first_adapter import first_values
+from vlmtune.backends.pytorch.choices import Rates, Tuning
 from vlmtune.backends.pytorch.model import LoadedModel
+from vlmtune.backends.targets import PARTS, Part, part_of, target_pattern
 from vlmtune.errors import CheckpointError, ConfigError
-from vlmtune.types import ModelFamily
 
 ADAPTER = "default"
 """peft's name of the adapter that trains."""
@@ -60,11 +58,14 @@ def adapt(
             "unfreeze one, or train the projector alone with model.tuning: full"
         )
     torch.manual_seed(seed)
+    targets = target_pattern(
+        _linear_layers(loaded), loaded.family, parts=tuning.parts, wanted=tuning.targets
+    )
     settings = peft.LoraConfig(
         r=tuning.rank,
         lora_alpha=tuning.alpha,
         lora_dropout=tuning.dropout,
-        target_modules=target_pattern(loaded, tuning),
+        target_modules=targets,
         modules_to_save=[loaded.family.projector_module] if "projector" in tuning.parts else None,
         use_dora=tuning.method == "dora",
         bias="none",
@@ -72,7 +73,21 @@ def adapt(
         init_lora_weights=True,
         task_type="CAUSAL_LM",
     )
-    return _checked(replace(loaded, network=peft.get_peft_model(base, settings)))
+    network = peft.get_peft_model(base, settings)
+    _draw(network, seed=seed)
+    return _checked(replace(loaded, network=network))
+
+
+def _draw(network: Any, *, seed: int) -> None:
+    """Replace what peft drew by the values that every backend starts from; B stays zero."""
+    for name, weight in network.named_parameters():
+        layer, found, _ = name.partition(f".lora_A.{ADAPTER}.")
+        if found:
+            rank, size = weight.shape
+            values = first_values(
+                layer.removeprefix("base_model.model."), seed=seed, rank=rank, input_size=size
+            )
+            weight.data.copy_(torch.from_numpy(values))
 
 
 def _continued(base: Any, adapter: Path) -> Any:
@@ -136,56 +151,10 @@ def merged(loaded: LoadedModel, adapter: Path) -> LoadedModel:
     return replace(loaded, network=network)
 
 
-def part_of(name: str, family: ModelFamily) -> Part:
-    """Say to which part a weight or module belongs; embeddings and head are language."""
-    plain = name.removeprefix("base_model.model.")
-    if _inside(plain, family.projector_module):
-        return "projector"
-    return "vision" if _inside(plain, family.vision_module) else "language"
-
-
-def _inside(name: str, module: str) -> bool:
-    return name == module or name.startswith(f"{module}.")
-
-
-def target_pattern(loaded: LoadedModel, tuning: Tuning) -> str:
-    """Write the regular expression of the layers to adapt, as peft matches it: against full names.
-
-    Raises:
-        ConfigError: If a name in `targets` is no linear layer of any part that trains.
-    """
-    family = loaded.family
-    roots: dict[Part, str] = {"language": family.language_module, "vision": family.vision_module}
-    leaves = {part: set[str]() for part in roots}
-    for part, name in _linear_layers(loaded):
-        if part in tuning.parts and part in leaves:
-            leaves[part].add(name.rpartition(".")[2])
-    known = set().union(*leaves.values())
-    wanted = set(tuning.targets or known)
-    if missing := sorted(wanted - known):
-        raise ConfigError(
-            f"model.lora.target_modules: {missing[0]!r} is no linear layer in the parts that "
-            f"train; there are {', '.join(sorted(known))}"
-        )
-    # A number in the name keeps to the blocks: patch embeddings share names with their layers.
-    branches = [
-        rf"{re.escape(roots[part])}\.(?:.*\.)?\d+\.(?:.*\.)?(?:{'|'.join(sorted(found & wanted))})"
-        for part, found in leaves.items()
-        if found & wanted
-    ]
-    if "vision" in tuning.parts:
-        branches = [rf"(?!{re.escape(family.projector_module)}\.){branch}" for branch in branches]
-    return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
-
-
-def _linear_layers(loaded: LoadedModel) -> Iterator[tuple[Part, str]]:
-    family = loaded.family
-    inside = (family.language_module, family.vision_module)
+def _linear_layers(loaded: LoadedModel) -> Iterator[str]:
     for name, module in loaded.base.named_modules():
-        numbered = re.search(r"\.\d+\.", name) is not None
-        placed = numbered and any(_inside(name, root) for root in inside)
-        if placed and isinstance(module, torch.nn.Linear):
-            yield part_of(name, family), name
+        if isinstance(module, torch.nn.Linear):
+            yield name
 
 
 def weight_groups(
