@@ -52,6 +52,8 @@ def main(stage: str | None, *, checkout: Path, argv: Sequence[str] | None = None
 
 
 def _run(arguments: Arguments, *, stage: str | None, checkout: Path) -> int:
+    from vlmtune import cli_pipeline, config_pipeline
+
     path = arguments.config
     if path is None:
         path = Path(os.path.relpath(checkout / "configs" / "demo.yaml"))
@@ -64,6 +66,8 @@ def _run(arguments: Arguments, *, stage: str | None, checkout: Path) -> int:
             # The demo's number of rows is for its scenes, not for whatever else is named.
             overrides = ("data.max_samples=null", *arguments.overrides)
             arguments = replace(arguments, overrides=overrides)
+    if config_pipeline.is_pipeline(path):
+        return cli_pipeline.run(arguments, path, stage=stage)
     resolved = _resolve(arguments, path, stage=stage)
     config = resolved.config
     _refuse_other_stage(config, stage=stage, path=path)

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from vlmtune.config_dataset import DatasetConfig
 from vlmtune.config_model import LoraConfig, ModelConfig, VlmConfig
 from vlmtune.config_run import (
     EvaluationConfig,
@@ -24,7 +25,7 @@ from vlmtune.config_run import (
 )
 from vlmtune.config_section import Section
 from vlmtune.config_training import DpoConfig, GrpoConfig, TrainingConfig
-from vlmtune.types import JSON, Stage
+from vlmtune.types import Stage
 
 __all__ = [
     "DataConfig",
@@ -45,19 +46,6 @@ __all__ = [
     "TrainingConfig",
     "VlmConfig",
 ]
-
-
-class DatasetConfig(Section):
-    """One source of rows."""
-
-    name: str
-    """Dataset name (scenes), .jsonl or .parquet file, folder of them, hub id, or .py loader."""
-    split: str = "train"
-    """Split to read, or a part of it: train[:5%], train[100:200]."""
-    weight: float = Field(default=1.0, gt=0)
-    """Rows drawn from this source, compared with the others' weights."""
-    options: dict[str, JSON] = Field(default_factory=dict)
-    """Options of that dataset; each dataset refuses those it does not know."""
 
 
 class DataConfig(Section):

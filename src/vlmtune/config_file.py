@@ -21,6 +21,8 @@ from vlmtune.config_tree import ABSENT, look, put
 from vlmtune.errors import ConfigError
 from vlmtune.types import JSON, Stage
 
+_WITH_SOURCES = ("data", "evaluation")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
@@ -81,6 +83,7 @@ def resolve(
     fallbacks: Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
     variables: Mapping[str, str] | None = None,
+    document: config_yaml.Document | None = None,
 ) -> Resolved:
     """Build the config and list the settings that were read under another name.
 
@@ -91,6 +94,7 @@ def resolve(
         fallbacks: Dotted key -> value, used where nothing above sets the key.
         environment: Variables that `${oc.env:NAME}` may name.
         variables: Those among them that are settings; they win over the file.
+        document: What `path` holds, where the caller has read it.
 
     Raises:
         ConfigError: One line about the file, key or value that cannot be used.
@@ -99,7 +103,7 @@ def resolve(
     left: tuple[str, ...] = ()
     pairs = [_pair(override) for override in overrides]
     if path is not None:
-        left = _read_file(reading, Path(path), pairs, environment or {})
+        left = _read_file(reading, Path(path), pairs, environment or {}, document)
     known = {name: config_yaml.scalar(value) for name, value in (variables or {}).items()}
     _set(reading, known, source="the environment")
     for override, (key, value) in zip(overrides, pairs, strict=True):
@@ -141,12 +145,14 @@ def _read_file(
     path: Path,
     pairs: Sequence[tuple[str, JSON]],
     environment: Mapping[str, str],
+    document: config_yaml.Document | None,
 ) -> tuple[str, ...]:
     """Read a file's settings; overrides count for what the file refers to."""
-    if path.suffix in config_shell.SUFFIXES:
+    left: tuple[str, ...] = ()
+    if document is None and path.suffix in config_shell.SUFFIXES:
         document, left = config_shell.read(path)
-    else:
-        document, left = config_yaml.read(path), ()
+    elif document is None:
+        document = config_yaml.read(path)
     scope = deepcopy(document.values)
     for key, value in pairs:
         put(scope, key, value)
@@ -198,7 +204,8 @@ def _set(reading: _Reading, settings: Mapping[str, JSON], *, source: str) -> Non
 
 
 def _place(reading: _Reading, key: str, value: JSON, *, source: str) -> None:
-    put(reading.values, key, _as_sources(value) if key == "data.datasets" else value)
+    named = key in {f"{section}.datasets" for section in _WITH_SOURCES}
+    put(reading.values, key, _as_sources(value) if named else value)
     reading.origins[key] = source
 
 
@@ -210,9 +217,10 @@ def _tidy(values: dict[str, JSON]) -> dict[str, JSON]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
     }
     tidy = {key: value for key, value in values.items() if value is not None or key not in sections}
-    data = tidy.get("data")
-    if isinstance(data, dict) and "datasets" in data:
-        tidy["data"] = {**data, "datasets": _as_sources(data["datasets"])}
+    for name in _WITH_SOURCES:
+        section = tidy.get(name)
+        if isinstance(section, dict) and "datasets" in section:
+            tidy[name] = {**section, "datasets": _as_sources(section["datasets"])}
     return tidy
 
 

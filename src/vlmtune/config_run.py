@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from vlmtune.config_dataset import DatasetConfig
 from vlmtune.config_section import Section
 
 
@@ -18,8 +19,12 @@ class EvaluationConfig(Section):
     """Rows a device takes at once while evaluating."""
     benchmarks: list[str] = Field(default_factory=lambda: ["VSR", "CV-Bench"], min_length=1)
     """Benchmarks of scripts/evaluate.py: names, or .py files."""
+    datasets: list[DatasetConfig] = Field(default_factory=list)
+    """Held-out rows of any dataset to ask; the usual benchmarks are then asked only if named."""
+    seed: int | None = Field(default=None, ge=0)
+    """Fixes which questions are drawn; null is the run's seed."""
     max_samples: int | None = Field(default=None, ge=1)
-    """Rows of each benchmark, drawn by the seed; null is all."""
+    """Rows of each benchmark and dataset, drawn by the seed; null is all."""
     style: Literal["direct", "think"] = "direct"
     """Ask benchmarks for the bare answer, or for <think> and <answer>."""
     protocol: str | None = None
