@@ -19,7 +19,7 @@ import torch
 from vlmtune.backends.pytorch.cache import Prefix, expanded, to_cache
 from vlmtune.backends.pytorch.choices import Loading
 from vlmtune.backends.pytorch.devices import choose_device, choose_dtype
-from vlmtune.backends.pytorch.inputs import PromptInputs, PromptReader
+from vlmtune.backends.pytorch.inputs import PromptInputs, PromptReader, speech
 from vlmtune.errors import CheckpointError, ConfigError, MissingDependency
 from vlmtune.models.checkpoints import read_json
 from vlmtune.models.resolve import Resolved
@@ -174,7 +174,7 @@ def load(resolved: Resolved, loading: Loading) -> LoadedModel:
         if loading.quantization == "none"
         else {
             "quantization_config": _fewer_bits(loading.quantization, family, dtype),
-            "device_map": {"": device},
+            "device_map": {"": torch.cuda.current_device() if device == "cuda" else device},
         }
     )
     try:
@@ -196,7 +196,7 @@ def load(resolved: Resolved, loading: Loading) -> LoadedModel:
             f"model folder {folder} cannot be loaded: {reason[0]}; copy or download it again"
         ) from error
     _bound_pictures(processor.image_processor, loading)
-    if loading.quantization == "none":
+    if loading.quantization == "none" and not loading.waits:
         network.to(device)
     network.eval()
     return _described(resolved, family, network, processor, device=device)
@@ -287,16 +287,7 @@ def _described(
         raise CheckpointError(
             f"model folder {resolved.location} has no chat template; copy it again"
         )
-    end_id = int(tokenizer.eos_token_id)
-    pad_id = tokenizer.pad_token_id
-    vocabulary = tokenizer.get_vocab()
-    reader = PromptReader(
-        processor=processor,
-        image_token=str(processor.image_token),
-        image_token_id=int(network.config.image_token_id),
-        end_id=end_id,
-        pad_id=end_id if pad_id is None else int(pad_id),
-    )
+    spoken = speech(processor, network.config, network.generation_config, family=family)
     info = ModelInfo(
         name=resolved.name,
         path=str(resolved.location),
@@ -305,18 +296,13 @@ def _described(
     )
     # peft writes this into adapters; a hub id means something on other machines, a path does not.
     network.name_or_path = hub_id(Path(resolved.location)) or str(resolved.location)
-    suppressed = {reader.image_token_id}
-    suppressed |= {vocabulary[name] for name in family.never_sampled if name in vocabulary}
-    for name in ("video_token_id", "vision_start_token_id"):
-        token = getattr(network.config, name, None)
-        suppressed |= set() if token is None else {int(token)}
     return LoadedModel(
         network=network,
-        reader=reader,
+        reader=spoken.reader,
         info=info,
         family=family,
-        end_ids=_end_ids(network, end_id),
-        suppressed=tuple(sorted(suppressed)),
+        end_ids=spoken.end_ids,
+        suppressed=spoken.suppressed,
         device=device,
     )
 
@@ -325,12 +311,3 @@ def hub_id(folder: Path) -> str:
     """Read the hub id out of a folder of the hub's cache; "" for any other folder."""
     part = next((part for part in folder.parts if part.startswith("models--")), "")
     return part.removeprefix("models--").replace("--", "/")
-
-
-def _end_ids(network: Any, end_id: int) -> frozenset[int]:
-    sources = (network.config.get_text_config(), network.generation_config)
-    ids = {end_id}
-    for source in sources:
-        value = source.eos_token_id
-        ids |= set(value if isinstance(value, list) else [] if value is None else [value])
-    return frozenset(ids)
