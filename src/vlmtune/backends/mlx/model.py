@@ -17,8 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from mlx.utils import tree_flatten
 
+from vlmtune.backends.mlx import formats
 from vlmtune.backends.mlx.cache import LayerCache, Prefix
+from vlmtune.backends.mlx.loading import Loading
 from vlmtune.backends.mlx.inputs import PromptInputs, PromptReader
+from vlmtune.backends.mlx.log_softmax import log_probabilities
 from vlmtune.backends.mlx.packs import shared_head, side_by_side
 from vlmtune.backends.mlx.positions import mrope_positions
 from vlmtune.backends.packing import Numbered
@@ -231,16 +234,22 @@ class LoadedModel:
 
 
 def _log_softmax_at(logits_TV: mx.array, ids: Sequence[int]) -> list[float]:
-    chosen_T = mx.take_along_axis(logits_TV, mx.array(list(ids))[:, None], axis=-1)[:, 0]
-    return [float(value) for value in np.asarray(chosen_T - mx.logsumexp(logits_TV, axis=-1))]
+    found_T = log_probabilities(logits_TV, mx.array(list(ids), dtype=mx.int32))
+    return [float(value) for value in np.asarray(found_T)]
 
 
-def load(resolved: Resolved) -> LoadedModel:
+def load(resolved: Resolved, loading: Loading | None = None) -> LoadedModel:
     """Load a checked local folder.
+
+    Args:
+        resolved: Where it lies.
+        loading: In which format its numbers are kept, and bounds of its pictures; None leaves both.
 
     Raises:
         CheckpointError: If the weights do not fit the config or a file is damaged.
+        ConfigError: If they cannot be kept in the format, or the bounds contradict each other.
     """
+    loading = Loading() if loading is None else loading
     folder = Path(resolved.location)
     try:
         with flattened_folder(folder) as flat:
@@ -258,9 +267,8 @@ def load(resolved: Resolved) -> LoadedModel:
         working_set = int(mx.device_info()["max_recommended_working_set_size"])
         mx.set_wired_limit(working_set)
         mx.set_memory_limit(working_set)
-    else:
-        # CPUs multiply 16-bit floats many times slower than 32-bit ones.
-        network.set_dtype(mx.float32)
+    formats.store(network, loading, folder=folder)
+    formats.bound_pictures(processor.image_processor, loading)
     network.eval()
     return _described(resolved, folder, network, processor)
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from vlmtune.backends import packing
 from vlmtune.backends.mlx.inputs import PromptInputs
+from vlmtune.backends.mlx.log_softmax import log_probabilities
 from vlmtune.backends.mlx.model import SCORED_POSITIONS, LoadedModel
 
 
@@ -96,10 +97,7 @@ def _log_probabilities(
     loaded: LoadedModel, hidden_NH: mx.array, labels_N: mx.array, temperature: float
 ) -> mx.array:
     def part_of(hidden_nH: mx.array, labels_n: mx.array) -> mx.array:
-        logits_nV = loaded.logits(hidden_nH) / temperature
-        chosen_n = mx.take_along_axis(logits_nV, labels_n[:, None], axis=-1)[:, 0]
-        found_n: mx.array = chosen_n - mx.logsumexp(logits_nV, axis=-1)
-        return found_n
+        return log_probabilities(loaded.logits(hidden_nH) / temperature, labels_n)
 
     if len(labels_N) <= SCORED_POSITIONS:
         return part_of(hidden_NH, labels_N)

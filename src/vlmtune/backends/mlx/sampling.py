@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import mlx.core as mx
 import numpy as np
 
+from vlmtune.backends.mlx.log_softmax import sums
 from vlmtune.types import Sampling
 
 
@@ -54,12 +55,13 @@ class Drawer:
             if greedy
             else _first_above(self._truncated(weights_BV), uniform_B)
         )
-        log_total_B = top_B1[:, 0] + mx.log(weights_BV.sum(axis=-1))
+        # Everything is counted from the likeliest allowed token, so that small numbers keep digits.
+        log_total_B = mx.log(sums(weights_BV))
         if self.suppressed.size:
-            removed_B = mx.logsumexp(scaled_BV[:, self.suppressed], axis=-1)
+            removed_B = mx.logsumexp(scaled_BV[:, self.suppressed] - top_B1, axis=-1)
             log_total_B = mx.logaddexp(log_total_B, removed_B)
         chosen_B = mx.take_along_axis(scaled_BV, token_B[:, None], axis=-1)[:, 0]
-        return token_B, chosen_B - log_total_B
+        return token_B, (chosen_B - top_B1[:, 0]) - log_total_B
 
     def _truncated(self, weights_BV: mx.array) -> mx.array:
         """Set the weights outside top-k, and of what remains outside top-p, to 0."""
