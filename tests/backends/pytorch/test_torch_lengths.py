@@ -3,8 +3,8 @@
 import pytest
 
 from vlmtune import config_file
+from vlmtune.backends.lengths import fit
 from vlmtune.backends.pytorch.choices import Loading
-from vlmtune.backends.pytorch.lengths import fit
 from vlmtune.backends.pytorch.model import load
 from vlmtune.errors import DataError
 from vlmtune.models.resolve import resolve

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 
+from vlmtune.backends.lengths import fit, told
 from vlmtune.backends.pytorch import settings
 from vlmtune.backends.pytorch.choices import Loading
 from vlmtune.backends.pytorch.devices import (
@@ -11,7 +12,6 @@ from vlmtune.backends.pytorch.devices import (
     device_memory_gib,
     warn_about_mps,
 )
-from vlmtune.backends.pytorch.lengths import fit
 from vlmtune.backends.pytorch.model import LoadedModel, load
 from vlmtune.backends.pytorch.tuning import adapt, merged, trained_counts, weight_groups
 from vlmtune.config import RunConfig
@@ -88,12 +88,6 @@ def fitted(
         DataError: If rows are too long and the policy is error, or none is left.
     """
     found = fit(lessons, loaded.reader, config, room=room)
-    if found.dropped:
-        _log.warning("%d rows are too long and are left out: %s", *_told(found.dropped))
-    if found.resized:
-        _log.warning("%d rows got smaller pictures to fit: %s", *_told(found.resized))
+    for line in told(found):
+        _log.warning(line)
     return list(found.lessons)
-
-
-def _told(names: Sequence[str]) -> tuple[int, str]:
-    return len(names), ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")

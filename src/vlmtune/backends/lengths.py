@@ -7,16 +7,33 @@ which a row is made shorter.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import PIL.Image
 
-from vlmtune.backends.pytorch.inputs import PromptReader
 from vlmtune.config import RunConfig
 from vlmtune.errors import DataError
-from vlmtune.types import ImageRef, Lesson
+from vlmtune.types import ImageRef, Lesson, Prompt
 
 _TRIES = 6
 _LISTED = 3
+
+
+class Reader(Protocol):
+    """What counts tokens: a backend's own reader of prompts."""
+
+    @property
+    def image_token_id(self) -> int:
+        """Id of the placeholder that stands for a piece of a picture."""
+        ...
+
+    def read(self, prompt: Prompt) -> Any:
+        """Turn a prompt into something with its token ids as `ids_T`."""
+        ...
+
+    def target_ids(self, target: str) -> tuple[int, ...]:
+        """Tokenise an answer, its end included."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +80,7 @@ class Fitted:
 
 def fit(
     lessons: Sequence[Lesson],
-    reader: PromptReader,
+    reader: Reader,
     config: RunConfig,
     *,
     room: int | None = None,
@@ -117,7 +134,7 @@ def _too_long(long: Sequence[str], total: int) -> str:
 
 
 def _excess(
-    lesson: Lesson, reader: PromptReader, config: RunConfig, room: int | None
+    lesson: Lesson, reader: Reader, config: RunConfig, room: int | None
 ) -> tuple[int, int, str]:
     """Count the tokens beyond the limits, those of the whole row, and say so."""
     prompt = len(reader.read(lesson.prompt).ids_T)
@@ -138,7 +155,7 @@ def _excess(
 
 
 def _shrunk(
-    lesson: Lesson, reader: PromptReader, config: RunConfig, room: int | None
+    lesson: Lesson, reader: Reader, config: RunConfig, room: int | None
 ) -> tuple[Lesson, int]:
     """Make the pictures of one row smaller until it fits.
 
@@ -150,7 +167,7 @@ def _shrunk(
         excess, length, sentence = _excess(found, reader, config, room)
         if excess <= 0:
             return found, length
-        tokens = int(reader.read(found.prompt).token_types_T.sum())
+        tokens = int((reader.read(found.prompt).ids_T == reader.image_token_id).sum())
         if tokens <= excess:
             break
         share *= 0.95 * (tokens - excess) / tokens
@@ -164,3 +181,16 @@ def _shrunk(
         f"{lesson.prompt.example_id} does not fit with pictures of any size: {sentence}; raise the "
         "limit, or set training.on_overlong to drop"
     )
+
+
+def told(fitted: Fitted) -> list[str]:
+    """Say what became of long rows, a line for each thing that was done."""
+    done = (
+        (fitted.dropped, "rows are too long and are left out"),
+        (fitted.resized, "rows got smaller pictures to fit"),
+    )
+    return [
+        f"{len(names)} {what}: {', '.join(names[:_LISTED])}{' ...' if len(names) > _LISTED else ''}"
+        for names, what in done
+        if names
+    ]
