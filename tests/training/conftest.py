@@ -2,6 +2,11 @@
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import PIL.Image
@@ -73,3 +78,77 @@ def make_config(rows):
         return RunConfig.model_validate(settings | sections)
 
     return made
+
+
+class ForkedRun:
+    """One run; its process is a child of the server."""
+
+    def __init__(self, runs: "ForkedRuns", process: int) -> None:
+        self._runs = runs
+        self.process = process
+        self._code: int | None = None
+
+    def alive(self) -> bool:
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, unless the run was quicker and has ended."""
+        if self.alive():
+            os.kill(self.process, number)
+
+    def wait(self) -> int:
+        """Wait for its end, and tell its exit code, -9 after SIGKILL."""
+        if self._code is None:
+            self._code = self._runs.number()
+        return self._code
+
+
+class ForkedRuns:
+    """Trainings in processes of their own, forked from one that has imported everything."""
+
+    def __init__(self, folder: Path) -> None:
+        self._output = folder / "output.txt"
+        script = Path(__file__).parents[1] / "fixtures" / "forked_runs.py"
+        self._server = subprocess.Popen(
+            [sys.executable, str(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._output.open("a"),
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            text=True,
+        )
+
+    def start(self, stage: str, words: Sequence[str], **environment: str) -> ForkedRun:
+        self._output.write_text("")
+        request = {"stage": stage, "words": list(words), "environment": environment}
+        assert self._server.stdin is not None
+        print(json.dumps(request | {"output": str(self._output)}), file=self._server.stdin)
+        self._server.stdin.flush()
+        return ForkedRun(self, self.number())
+
+    def said(self) -> str:
+        """What the last run printed."""
+        return self._output.read_text()
+
+    def number(self) -> int:
+        assert self._server.stdout is not None
+        line = self._server.stdout.readline()
+        assert line, f"the server ended: {self.said()}"
+        return int(line)
+
+    def close(self) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait()
+
+
+@pytest.fixture(scope="module")
+def forked_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedRuns]:
+    """Start trainings without waiting for their imports."""
+    runs = ForkedRuns(tmp_path_factory.mktemp("forked"))
+    yield runs
+    runs.close()
