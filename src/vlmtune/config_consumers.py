@@ -59,12 +59,8 @@ CONSUMERS: Mapping[str, Use] = MappingProxyType(
         "output_dir": Use(by=_ALL),
         "resume": Use(by=_TRAINERS),
         "model.name": Use(by=_ALL),
-        "model.start_from": Use(
-            by=_TRAINERS,
-            vital="it would rehearse the model without it; merge the adapter and name the merged "
-            "folder with model.name",
-        ),
-        "model.start_adapter": Use(by=_TRAINERS),
+        "model.start_from": Use(by=_RUNS),
+        "model.start_adapter": Use(by=_RUNS),
         "model.tuning": Use(by=_TRAINERS),
         "model.quantization": Use(by=_TRAINERS),
         "model.dtype": Use(by=_TRAINERS),

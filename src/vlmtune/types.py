@@ -223,11 +223,13 @@ class Start:
         model: Alias, folder or hub id of the weights.
         adapter: Folder of an adapter above them, or None.
         merge: Add that adapter to the weights, and train something new; else it is trained on.
+        stack: Leave it as it is, and train a new one above it; both are saved as one.
     """
 
     model: str
     adapter: Path | None = None
     merge: bool = False
+    stack: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

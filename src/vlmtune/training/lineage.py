@@ -12,10 +12,11 @@ from pathlib import Path
 
 from vlmtune.config import RunConfig
 from vlmtune.errors import CheckpointError, ConfigError
+from vlmtune.models import adapters
 from vlmtune.models.checkpoints import read_json
-from vlmtune.models.resolve import resolve
+from vlmtune.models.resolve import aliases
 from vlmtune.training import checkpoints
-from vlmtune.types import JSON, Start
+from vlmtune.types import JSON, ModelAlias, Start
 
 ADAPTER, WEIGHTS = "adapter_config.json", "config.json"
 
@@ -55,9 +56,10 @@ def start(config: RunConfig) -> tuple[Start, Parent | None, str]:
     parent = _parent(folder)
     if (folder / ADAPTER).is_file():
         return _from_adapter(config, folder, parent)
-    if model.start_adapter == "merge":
+    if model.start_adapter != "continue":
         raise ConfigError(
-            f"model.start_adapter: merge, and {folder} holds whole weights; leave it out"
+            f"model.start_adapter: {model.start_adapter}, and {folder} holds whole weights; leave "
+            "it out"
         )
     return Start(model=str(folder)), parent, f"the weights in {folder}"
 
@@ -75,15 +77,88 @@ def _from_adapter(config: RunConfig, folder: Path, parent: Parent) -> tuple[Star
         return Start(model=base, adapter=folder, merge=True), parent, line
     if model.tuning == "full":
         raise ConfigError(
-            f"model.tuning: full cannot continue the adapter in {folder}; merge it first with "
-            "model.start_adapter: merge"
+            f"model.tuning: full cannot {model.start_adapter} the adapter in {folder}; merge it "
+            "first with model.start_adapter: merge"
         )
+    if model.start_adapter == "stack":
+        rank = _stackable(config, folder)
+        line = (
+            f"the adapter in {folder}, held still, on {base}, and a new one of rank "
+            f"{model.lora.rank} above it; saved as one of rank {rank + model.lora.rank}"
+        )
+        return Start(model=base, adapter=folder, stack=True), parent, line
     _refuse_other_adapter(config, folder)
     line = f"the adapter in {folder}, continued, on {base}"
     return Start(model=base, adapter=folder), parent, line
 
 
-def _refuse_other_base(name: str, parent: Parent, *, base: str, folder: Path) -> None:
+def _stackable(config: RunConfig, folder: Path) -> int:
+    """Read the rank of an adapter that another one can be put above.
+
+    Two LoRAs side by side are one LoRA of both ranks; a DoRA's magnitude, or weights that it has
+    whole, cannot be added up like that.
+    """
+    found = adapters.read_config(folder)
+    for what, is_so in (("dora", found.dora), ("modules_to_save", bool(found.whole))):
+        if is_so:
+            raise ConfigError(
+                f"model.start_adapter: stack cannot keep the adapter in {folder}, which has {what}"
+                "; continue it, or merge it with model.start_adapter: merge"
+            )
+    if config.model.tuning != "lora":
+        raise ConfigError(
+            f"model.start_adapter: stack needs model.tuning: lora, found {config.model.tuning}; "
+            "merge the adapter first with model.start_adapter: merge"
+        )
+    return max([found.rank, *found.rank_pattern.values()])
+
+
+def asked(name: str, *, adapter: str | None = None) -> Start:
+    """Find out what a generator is to load.
+
+    Args:
+        name: An alias, a hub id, a model's folder; or what training left: a run, a checkpoint, an
+            adapter.
+        adapter: A run, checkpoint or adapter to put on it, or None.
+
+    Raises:
+        CheckpointError: If there is no model in a folder, or the adapter belongs to another model.
+    """
+    left = Path(adapter or name).expanduser()
+    if adapter is None and not _left_by_training(left):
+        return Start(model=name)
+    folder = _with_model(left, called="--adapter_path" if adapter else "--model_path")
+    if not (folder / ADAPTER).is_file():
+        if adapter is None:
+            return Start(model=str(folder))
+        raise CheckpointError(
+            f"--adapter_path {folder} holds whole weights and no adapter; give it as --model_path"
+        )
+    parent = _parent(folder)
+    base = str(read_json(folder / ADAPTER).get("base_model_name_or_path") or "")
+    if adapter is not None:
+        _refuse_other_base(name, parent, base=base, folder=folder, key="--model_path")
+        return Start(model=name, adapter=folder)
+    if parent.model and not Path(base).is_dir():
+        base = parent.model
+    if not base:
+        raise CheckpointError(
+            f"the adapter in {folder} does not say which model it belongs to; give that model, and "
+            "the adapter beside it with --adapter_path"
+        )
+    return Start(model=base, adapter=folder)
+
+
+def _left_by_training(folder: Path) -> bool:
+    """Say whether a folder has an adapter or a run in it, and no whole model at its top."""
+    if not folder.is_dir() or (folder / WEIGHTS).is_file():
+        return False
+    return (folder / ADAPTER).is_file() or (folder / "run.json").is_file()
+
+
+def _refuse_other_base(
+    name: str, parent: Parent, *, base: str, folder: Path, key: str = "model.name"
+) -> None:
     """An adapter on a model that it was not trained on gives noise without a word of warning."""
     same = {base, parent.model, Path(base).name}
     both_local = Path(name).exists() and Path(base).exists()
@@ -91,12 +166,22 @@ def _refuse_other_base(name: str, parent: Parent, *, base: str, folder: Path) ->
         return
     if _hub_snapshot(base) == name:
         return
-    if resolve(name, backend="pytorch").location == base:
+    published = {known.hub_id for backend in ("pytorch", "mlx") if (known := _alias(name, backend))}
+    if any(_float_name(one) == _float_name(base) for one in (*published, name)):
         return
     raise CheckpointError(
-        f"the adapter in {folder} was trained on {base}, and model.name says {name}; leave "
-        "model.name out, or name that model"
+        f"the adapter in {folder} was trained on {base}, and {key} says {name}; leave {key} out, "
+        "or name that model"
     )
+
+
+def _alias(name: str, backend: str) -> ModelAlias | None:
+    return aliases(backend).get(name)
+
+
+def _float_name(hub_id: str) -> str:
+    """Name the float weights that quantised ones were made of: ".../Qwen-3B-4bit" is Qwen-3B."""
+    return re.sub(r"-(?:\d+bit|bf16|fp16)$", "", hub_id.rpartition("/")[2], flags=re.IGNORECASE)
 
 
 def _hub_snapshot(path: str) -> str:
@@ -136,12 +221,11 @@ def _refuse_other_adapter(config: RunConfig, folder: Path) -> None:
         )
 
 
-def _with_model(folder: Path) -> Path:
+def _with_model(folder: Path, *, called: str = "model.start_from") -> Path:
     """Find the model in a run's folder: finished, else its newest checkpoint."""
     if not folder.is_dir():
         raise CheckpointError(
-            f"model.start_from {folder} does not exist; name the folder of a run, a checkpoint or "
-            "an adapter"
+            f"{called} {folder} does not exist; name a run, a checkpoint or an adapter"
         )
     if (folder / ADAPTER).is_file() or (folder / WEIGHTS).is_file():
         return folder
@@ -151,7 +235,7 @@ def _with_model(folder: Path) -> Path:
     if found := checkpoints.steps(folder):
         return found[-1]
     raise CheckpointError(
-        f"model.start_from {folder} holds neither an adapter nor weights nor checkpoints; name the "
+        f"{called} {folder} holds neither an adapter nor weights nor checkpoints; name the "
         "folder of a run that was trained"
     )
 

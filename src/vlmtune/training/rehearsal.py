@@ -20,7 +20,14 @@ from vlmtune.backends import select
 from vlmtune.config import RunConfig
 from vlmtune.data.training_sets import TrainingSets, load_training_sets
 from vlmtune.reports import html, thumbnails
-from vlmtune.training import dpo_rehearsal, grpo_rehearsal, run_directory, sft_rehearsal, trial
+from vlmtune.training import (
+    dpo_rehearsal,
+    grpo_rehearsal,
+    lineage,
+    run_directory,
+    sft_rehearsal,
+    trial,
+)
 from vlmtune.training.findings import Bench, Check, Findings, Record, Status, worst
 from vlmtune.training.progress import Tracks
 from vlmtune.training.row_sets import data_checks, data_record
@@ -83,9 +90,11 @@ def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Ou
         track = Tracks(console)
         sets = load_training_sets(config, track=track)
         examples = sets.rehearsed
-        console.print(f"loading {escape(config.model.name)} on {selection.backend.NAME} ...")
+        start, _, line = lineage.start(config)
+        what = line if start.adapter else start.model
+        console.print(f"loading {escape(what)} on {selection.backend.NAME} ...")
         generator = selection.backend.load_generator(
-            config.model.name, batch_rows=config.hardware.generation_batch_size
+            start.model, batch_rows=config.hardware.generation_batch_size, adapter=start.adapter
         )
         bench = Bench(config=config, examples=examples, generator=generator, track=track)
         findings = STAGES[config.stage](bench)
@@ -156,6 +165,7 @@ def _model_record(model: ModelInfo) -> Record:
         "parameters": model.parameters,
         "architecture": model.architecture,
         "path": model.path,
+        "adapter": model.adapter,
     }
 
 

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
+from pathlib import Path
 
 from vlmtune.protocols import Generator
 from vlmtune.types import Problem
@@ -33,16 +34,18 @@ def check() -> list[Problem]:
     return []
 
 
-def load_generator(model: str, *, batch_rows: int = 64) -> Generator:
+def load_generator(model: str, *, batch_rows: int = 64, adapter: Path | None = None) -> Generator:
     """Load a model by alias, local path or hub id.
 
     Args:
         model: What the user typed.
         batch_rows: Completions decoded side by side; bounds memory.
+        adapter: Folder of an adapter to put on it, in peft's layout.
 
     Raises:
         ConfigError: If the alias is unknown.
-        CheckpointError: If the folder is incomplete or the hub cannot be reached.
+        CheckpointError: If the folder is incomplete, the hub cannot be reached, or the adapter does
+            not fit.
         BackendUnavailable: If the model needs more memory than the machine has.
     """
     from vlmtune.backends.mlx.blas import prefer_openblas
@@ -60,4 +63,9 @@ def load_generator(model: str, *, batch_rows: int = 64) -> Generator:
     from vlmtune.backends.mlx.generate import MLXGenerator
     from vlmtune.backends.mlx.model import load
 
-    return MLXGenerator(load(resolved), batch_rows=batch_rows)
+    loaded = load(resolved)
+    if adapter is not None:
+        from vlmtune.backends.mlx.adapted import attached
+
+        loaded = attached(loaded, adapter)
+    return MLXGenerator(loaded, batch_rows=batch_rows)

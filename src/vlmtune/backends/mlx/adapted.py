@@ -23,6 +23,7 @@ import numpy.typing as npt
 from mlx.utils import tree_flatten, tree_unflatten
 
 from vlmtune.backends.first_adapter import first_values
+from vlmtune.backends.mlx.model import LoadedModel
 from vlmtune.backends.targets import Part, target_pattern
 from vlmtune.errors import CheckpointError, ConfigError
 from vlmtune.models import adapters, layer_names
@@ -238,6 +239,7 @@ def attach(network: Any, adapter: Adapter, *, where: str) -> None:
     _put_whole(network, adapter.whole, where=where)
     for name in adapter.config.whole:
         _module(network, name).unfreeze()
+    network.train(network.training)
 
 
 def _put_whole(network: Any, weights: Mapping[str, npt.NDArray[np.float32]], *, where: str) -> None:
@@ -273,6 +275,18 @@ def load_adapter(network: Any, folder: Path) -> AdapterConfig:
     attach(network, adapter, where=f"the adapter in {folder}")
     mx.eval(network.parameters())
     return adapter.config
+
+
+def attached(loaded: LoadedModel, folder: Path) -> LoadedModel:
+    """Put an adapter on a model that is to answer, not to learn.
+
+    Raises:
+        CheckpointError: If the adapter is incomplete, unsupported, or does not fit.
+    """
+    load_adapter(loaded.network, folder)
+    loaded.network.freeze()
+    loaded.network.eval()
+    return replace(loaded, info=replace(loaded.info, adapter=str(folder)))
 
 
 def adapter_weights(network: Any, config: AdapterConfig) -> dict[str, Any]:
