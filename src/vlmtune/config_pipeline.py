@@ -168,8 +168,8 @@ def _entries(value: JSON, *, path: Path) -> dict[str, dict[str, JSON]]:
         if entry is not None and not isinstance(entry, dict):
             raise ConfigError(f"stages.{name} in {path}: expected keys and values")
         if name not in list(Stage) and "stage" not in (entry or {}):
-            near = difflib.get_close_matches(name, list(Stage), n=1)
-            hint = f"did you mean '{near[0].value}'? " if near else ""
+            near = difflib.get_close_matches(name, [stage.value for stage in Stage], n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
             raise ConfigError(
                 f"stages.{name} in {path} is no stage; {hint}Stages are sft, dpo and grpo; under "
                 "another name, say which with stage: sft"

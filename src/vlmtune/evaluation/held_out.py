@@ -135,35 +135,52 @@ class HeldOut:
 
 
 def load_held_out(
-    config: RunConfig, source: DatasetConfig, *, seed: int, track: Track | None = None
-) -> HeldOut:
-    """Read the rows of one entry of `evaluation.datasets`.
+    config: RunConfig, *, seed: int, count: int | None, track: Track | None = None
+) -> tuple[HeldOut, ...]:
+    """Read the rows of `evaluation.datasets`.
 
     Args:
-        config: Says how rows are read, and how many by `evaluation.max_samples`.
-        source: Which rows; without a split of its own `data.eval_split` of them.
+        config: Names the datasets and says how rows are read; an entry without a split of its own
+            is read from `data.eval_split`.
         seed: Fixes which rows are drawn.
-        track: Opens a progress bar.
+        count: Rows of each at most; None takes all.
+        track: Opens progress bars.
+
+    Returns:
+        A benchmark for each entry, under names that differ.
 
     Raises:
-        ConfigError: If the dataset or an option of it is wrong.
-        DataError: If no row can be asked.
+        ConfigError: If a dataset or an option of it is wrong.
+        DataError: If no row of one can be asked.
     """
+    found: dict[str, HeldOut] = {}
+    for source in config.evaluation.datasets:
+        name, number = source.name, 1
+        while name in found:
+            number += 1
+            name = f"{source.name} {number}"
+        rows = _reading(config, source, seed=seed, count=count)
+        if track is None:
+            loaded = load_examples(rows, verify_images=False)
+        else:
+            with track(f"reading {name}", count or 0) as advance:
+                loaded = load_examples(rows, verify_images=False, progress=advance)
+        found[name] = HeldOut(name=name, examples=loaded.examples)
+    return tuple(found.values())
+
+
+def _reading(
+    config: RunConfig, source: DatasetConfig, *, seed: int, count: int | None
+) -> RunConfig:
+    """A run that would train on these rows: each needs an answer, and nothing else."""
     if "split" not in source.model_fields_set:
         source = source.model_copy(update={"split": config.data.eval_split})
-    wanted = config.evaluation.max_samples
     data = config.data.model_copy(
         update={
             "datasets": [source],
-            "max_samples": wanted,
+            "max_samples": count,
             "max_samples_per_dataset": None,
             "shuffle": False,
         }
     )
-    rows = config.model_copy(update={"data": data, "seed": seed, "stage": Stage.SFT})
-    if track is None:
-        loaded = load_examples(rows, verify_images=False)
-    else:
-        with track(f"reading {source.name}", wanted or 0) as advance:
-            loaded = load_examples(rows, verify_images=False, progress=advance)
-    return HeldOut(name=source.name, examples=loaded.examples)
+    return config.model_copy(update={"data": data, "seed": seed, "stage": Stage.SFT})

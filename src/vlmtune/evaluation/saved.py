@@ -76,6 +76,11 @@ class Answer:
         return None if found is None else str(found)
 
 
+def folder_name(benchmark: str) -> str:
+    """Name the folder of a benchmark's answers: "CV-Bench" -> "cv_bench"."""
+    return "".join(sign if sign.isalnum() else "_" for sign in benchmark.lower())
+
+
 def fingerprint(rows: Sequence[BenchmarkRow]) -> str:
     """Digest the names and columns of rows, in order; pictures count by their names only."""
     digest = hashlib.sha256()

@@ -16,8 +16,8 @@ from vlmtune.evaluation import run as running
 from vlmtune.evaluation import saved
 from vlmtune.evaluation.held_out import load_held_out
 from vlmtune.evaluation.run import Prepared
-from vlmtune.evaluation.score import score
-from vlmtune.protocols import Benchmark
+from vlmtune.evaluation.score import Result, score
+from vlmtune.protocols import Benchmark, Generator
 from vlmtune.reports import evaluation_files
 from vlmtune.training.progress import Tracks
 from vlmtune.types import JSON, Example, RowSource, Start
@@ -55,31 +55,25 @@ def prepare_questions(config: RunConfig, *, track: Tracks) -> tuple[Question, ..
     """
     evaluation = config.evaluation
     seed = config.seed if evaluation.seed is None else evaluation.seed
-    benchmarks: list[Benchmark] = [
-        load_held_out(config, source, seed=seed, track=track) for source in evaluation.datasets
-    ]
-    usual = EvaluationConfig().benchmarks
-    if not evaluation.datasets or evaluation.benchmarks != usual:
+    count = evaluation.max_samples
+    benchmarks: list[Benchmark] = [*load_held_out(config, seed=seed, count=count, track=track)]
+    if not evaluation.datasets or evaluation.benchmarks != EvaluationConfig().benchmarks:
         benchmarks += [
             discovery.load("benchmark", name).BENCHMARK for name in evaluation.benchmarks
         ]
-    source = RowSource(seed=seed, count=evaluation.max_samples)
-    found: dict[str, Question] = {}
-    for benchmark in benchmarks:
-        prepared = running.prepare(
+    prepared = [
+        running.prepare(
             benchmark,
-            source,
+            RowSource(seed=seed, count=count),
             protocol=evaluation.protocol,
             style=evaluation.style,
-            max_samples=evaluation.max_samples,
+            max_samples=count,
         )
-        slug = name = "".join(sign if sign.isalnum() else "_" for sign in benchmark.name.lower())
-        number = 1
-        while slug in found:
-            number += 1
-            slug = f"{name}_{number}"
-        found[slug] = Question(prepared=prepared, slug=slug)
-    return tuple(found.values())
+        for benchmark in benchmarks
+    ]
+    return tuple(
+        Question(prepared=one, slug=saved.folder_name(one.benchmark.name)) for one in prepared
+    )
 
 
 def identity(questions: Sequence[Question], evaluation: EvaluationConfig) -> dict[str, JSON]:
@@ -118,28 +112,19 @@ def ask(
     console.print(f"loading {escape(start.model)} on {backend.NAME} ...")
     above = {} if start.adapter is None else {"adapter": start.adapter}
     generator = backend.load_generator(start.model, batch_rows=evaluation.batch_size, **above)
-    results = []
-    for one in questions:
-        prepared = one.prepared
-        settings = running.settings_of(
-            prepared,
+    results = [
+        _answers(
+            one,
             generator,
-            model=start.model,
+            start,
+            evaluation,
             backend=backend.NAME,
-            max_tokens=evaluation.max_tokens,
+            folder=folder,
+            name=name,
+            console=console,
         )
-        with Tracks(console)(f"{name}: {prepared.benchmark.name}", len(prepared.rows)) as advance:
-            answers = running.collect(
-                prepared,
-                generator,
-                settings,
-                folder=folder / one.slug,
-                batch=evaluation.batch_size,
-                progress=advance,
-            )
-        results.append(
-            score(prepared.benchmark, answers, style=prepared.style, protocol=prepared.protocol)
-        )
+        for one in questions
+    ]
     report: dict[str, JSON] = {
         "vlmtune": vlmtune.__version__,
         "model": asdict(generator.model),
@@ -148,8 +133,37 @@ def ask(
         "seed": config.seed if evaluation.seed is None else evaluation.seed,
         "seconds": time.perf_counter() - started,
         "generated": sum(len(one.prepared.rows) for one in questions),
-        "benchmarks": {
-            one.slug: result.report for one, result in zip(questions, results, strict=True)
-        },
+        "benchmarks": {result.name: result.report for result in results},
     }
     evaluation_files.write_evaluation(folder, report, results)
+
+
+def _answers(
+    one: Question,
+    generator: Generator,
+    start: Start,
+    evaluation: EvaluationConfig,
+    *,
+    backend: str,
+    folder: Path,
+    name: str,
+    console: Console,
+) -> Result:
+    prepared = one.prepared
+    settings = running.settings_of(
+        prepared,
+        generator,
+        model=start.model,
+        backend=backend,
+        max_tokens=evaluation.max_tokens,
+    )
+    with Tracks(console)(f"{name}: {prepared.benchmark.name}", len(prepared.rows)) as advance:
+        answers = running.collect(
+            prepared,
+            generator,
+            settings,
+            folder=folder / one.slug,
+            batch=evaluation.batch_size,
+            progress=advance,
+        )
+    return score(prepared.benchmark, answers, style=prepared.style, protocol=prepared.protocol)
