@@ -144,6 +144,10 @@ class Journal(Protocol):
         """Whether somebody asked the run to save and end."""
         ...
 
+    def stop(self) -> None:
+        """Save and end, because another process of this run was asked to."""
+        ...
+
     @property
     def last(self) -> Mapping[str, float]:
         """The last value of each recorded number."""

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlmtune import objectives
+from vlmtune.backends.team import ALONE, Team
 from vlmtune.protocols import Generator
 from vlmtune.types import Completion, Finish, How, Prompt, Sampling, Score
 
@@ -108,6 +109,7 @@ def roll_out(
     """Draw and grade the groups of one update.
 
     Args:
+    team: Team = ALONE,
         generator: The model as it is now.
         rows: Places of the P prompts to ask.
         prompts: All prompts of the run, by place; others than `rows` serve as replacements.
@@ -119,17 +121,30 @@ def roll_out(
     Source: Yu et al. 2025, arXiv:2503.14476, section 3.2 (dynamic sampling), bounded by `resample`.
     """
     groups = _groups(generator, rows, prompts, grade=grade, sampling=_own(sampling, number, 0))
+        team: Processes that draw other rows of the same update; all get what one process would.
     drawn, flat = len(groups), sum(group.flat for group in groups)
-    spare = _spare(len(prompts), rows, seed=sampling.seed, number=number)
+    asked = [row for part in team.gather(list(rows)) for row in part] if resample else []
+    spare = _spare(len(prompts), asked, seed=sampling.seed, number=number)
     for attempt in range(1, resample + 1):
-        places = [place for place, group in enumerate(groups) if group.flat][: len(spare)]
+        flags = [flag for part in team.gather([group.flat for group in groups]) for flag in part]
+        places = [place for place, is_flat in enumerate(flags) if is_flat][: len(spare)]
         if not places:
             break
         others, spare = spare[: len(places)], spare[len(places) :]
         replaced = _groups(
-            generator, others, prompts, grade=grade, sampling=_own(sampling, number, attempt)
+            generator,
+            list(own.values()),
+            prompts,
+            grade=grade,
+            sampling=_own(sampling, number, attempt),
         )
-        for place, group in zip(places, replaced, strict=True):
+        for place, group in zip(own, replaced, strict=True):
+        first = team.rank * len(groups)
+        own = {
+            place - first: other
+            for place, other in zip(places, others, strict=True)
+            if first <= place < first + len(groups)
+        }
             groups[place] = group
         drawn += len(replaced)
         flat += sum(group.flat for group in replaced)
@@ -139,6 +154,31 @@ def roll_out(
 def advantages(rewards_PG: npt.ArrayLike, *, scale: objectives.Scale) -> npt.NDArray[np.float64]:
     """Compare the answers of each group, as `objectives.group_advantages` says, [P, G]."""
     return objectives.group_advantages(rewards_PG, scale=scale)
+
+def gathered(rollout: Rollout, prompts: Sequence[Prompt], *, team: Team) -> Rollout:
+    """Put together what the processes of a team drew for one update, in the order of their ranks.
+
+    Args:
+        rollout: What this process drew.
+        prompts: All prompts, by place; they are not sent.
+        team: All of them; every one gets the whole.
+    """
+    if team.size == 1:
+        return rollout
+    own = [(group.row, group.completions, group.scores) for group in rollout.groups]
+    parts = team.gather((own, rollout.drawn, rollout.flat))
+    groups = tuple(
+        Group(row=row, prompt=prompts[row], completions=completions, scores=scores)
+        for part, _, _ in parts
+        for row, completions, scores in part
+    )
+    return Rollout(
+        number=rollout.number,
+        groups=groups,
+        drawn=sum(drawn for _, drawn, _ in parts),
+        flat=sum(flat for _, _, flat in parts),
+    )
+
 
 
 def _groups(
@@ -153,6 +193,8 @@ def _groups(
     completions = generator.generate(asked, sampling)
     scores = grade(asked, completions)
     return [
+    if not rows:
+        return []
         Group(row=row, prompt=prompt, completions=tuple(answers), scores=tuple(earned))
         for row, prompt, answers, earned in zip(rows, asked, completions, scores, strict=True)
     ]

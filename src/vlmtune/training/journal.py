@@ -30,6 +30,7 @@ class RunJournal:
         scratch: Where checkpoints are written.
         model_folder: Where the finished model goes.
         resume_from: Checkpoint to go on from, or None.
+        writes: Whether this process writes; of several the first does.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class RunJournal:
         resume_from: Path | None,
         keep: int | None,
         advance: Advance,
+        writes: bool = True,
     ) -> None:
         self.folder = folder
         self.scratch = folder / checkpoints.SCRATCH
         self.model_folder = model_folder
         self.resume_from = resume_from
+        self.writes = writes
         self.total = 0
         self.step = 0
         self._keep = keep
@@ -56,6 +59,11 @@ class RunJournal:
     def stopping(self) -> bool:
         """Whether a signal asked the run to save and end."""
         return self._asked is not None
+
+    def stop(self) -> None:
+        """Save and end, because another process of this run was asked to."""
+        if self._asked is None:
+            self._asked = signal.SIGTERM
 
     @property
     def asked(self) -> str:
@@ -70,7 +78,8 @@ class RunJournal:
     def begin(self, *, step: int, total: int) -> None:
         """Training begins, or goes on after `step` updates of `total`."""
         self.step, self.total = step, total
-        self._forget_after(step)
+        if self.writes:
+            self._forget_after(step)
         self._advance(step, total)
 
     def advance(self, *, step: int) -> None:
@@ -85,14 +94,18 @@ class RunJournal:
             RunFailed: If the gradient is not finite: the weights are lost from here on.
         """
         self._last |= numbers
-        finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
+        if self.writes:
+            self._append(numbers, step)
         if not math.isfinite(numbers.get("grad_norm", 0.0)):
             raise RunFailed(
                 f"the gradient is not finite at update {step}; lower training.learning_rate, or "
                 "compute in another training.precision, and --resume auto from the last checkpoint"
             )
+
+    def _append(self, numbers: Mapping[str, float], step: int) -> None:
+        finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
 
     def keep(self, *, step: int) -> None:
         """Give a complete checkpoint its name."""

@@ -8,7 +8,8 @@ stages stands in `sft.py`, `dpo.py` and `grpo.py`.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from rich.markup import escape
 
 from vlmtune import config_consumers, config_file
 from vlmtune.backends import select
+from vlmtune.backends.team import ALONE, Team, agreed, in_turn, led
 from vlmtune.config import RunConfig
 from vlmtune.data.training_sets import TrainingSets, load_training_sets
-from vlmtune.errors import BackendUnavailable, ConfigError, MissingDependency
+from vlmtune.errors import BackendUnavailable, ConfigError, DataError, MissingDependency
 from vlmtune.training import dpo, grpo, health, lineage, run_folder, sft
 from vlmtune.training.findings import Check, Status
 from vlmtune.training.journal import METRICS, RunJournal
@@ -70,13 +72,17 @@ def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Tr
     selection = select.select(config.backend)
     backend: Any = selection.backend
     said = [*notes, *check(config, backend)]
-    start, parent, line = lineage.start(config)
-    with run_folder.opened(config) as place:
+    with (
+        _together(backend, config) as team,
+        led(team, lambda: run_folder.opened(config)) as place,
+    ):
+        start, parent, line = agreed(team, lambda: lineage.start(config))
         for text in (f"start    {line}", *(f"changed  {change}" for change in place.changes)):
             console.print(text, markup=False)
         tracks = Tracks(console)
-        sets = load_training_sets(config, track=tracks)
+        sets = in_turn(team, lambda: load_training_sets(config, track=tracks))
         _check_evaluation(config, sets)
+        _check_rows(sets, team)
         record: dict[str, JSON] = {
             "made_by": run_folder.MARK,
             "stage": config.stage.value,
@@ -91,7 +97,7 @@ def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Tr
             "data": data_record(sets),
             "notes": said,
         }
-        trained = _recorded(_Work(config, backend, start, sets), place, record, tracks)
+        trained = _recorded(_Work(config, backend, start, sets, team), place, record, tracks)
     _tell(trained, console, config=config)
     return trained
 
@@ -124,6 +130,26 @@ def check(config: RunConfig, backend: Any) -> list[str]:
     return [*notes, *config_consumers.check(config, backend.NAME)]
 
 
+def _together(backend: Any, config: RunConfig) -> AbstractContextManager[Team]:
+    """Meet the other processes, where the backend trains with several."""
+    meet: Callable[[RunConfig], AbstractContextManager[Team]] | None
+    meet = getattr(backend, "together", None)
+    return nullcontext(ALONE) if meet is None else meet(config)
+
+
+def _check_rows(sets: TrainingSets, team: Team) -> None:
+    """Processes that read other rows than the first would train on another run's batches."""
+    if team.size == 1:
+        return
+    records = team.gather(data_record(sets))
+    others = [rank for rank, record in enumerate(records) if record != records[0]]
+    if others:
+        raise DataError(
+            f"process {others[0]} reads other rows than process 0; give all machines the same "
+            "files and the same versions (data in run.json says what was read)"
+        )
+
+
 def _check_evaluation(config: RunConfig, sets: TrainingSets) -> None:
     if config.evaluation.strategy != "no" and sets.evaluation is None:
         raise ConfigError(
@@ -140,6 +166,7 @@ class _Work:
     backend: Any
     start: Start
     sets: TrainingSets
+    team: Team
 
     def do(self, journal: RunJournal) -> TrainResult:
         stage = STAGES[self.config.stage]
@@ -151,8 +178,13 @@ def _recorded(
 ) -> Trained:
     """Train, and write to run.json how it went, whichever way it goes."""
     started = time.perf_counter()
-    path = place.folder / RUN
-    write_json(path, record | {"status": "running"})
+    leads = work.team.rank == 0
+
+    def write(more: dict[str, JSON]) -> None:
+        if leads:
+            write_json(place.folder / RUN, record | more)
+
+    write({"status": "running"})
     with tracks.updates() as advance:
         journal = RunJournal(
             place.folder,
@@ -160,13 +192,14 @@ def _recorded(
             resume_from=place.resume_from,
             keep=work.config.save.keep,
             advance=advance,
+            writes=leads,
         )
         try:
             with journal.listening():
                 result = work.do(journal)
         except BaseException as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            write_json(path, record | {"status": "failed", "why": reason, "steps": journal.step})
+            write({"status": "failed", "why": reason, "steps": journal.step})
             raise
     trained = Trained(
         directory=place.shown,
@@ -186,7 +219,7 @@ def _recorded(
         ],
     }
     status = "stopped" if trained.stopped else "done"
-    write_json(path, record | {"status": status, "result": outcome, "seconds": trained.seconds})
+    write({"status": status, "result": outcome, "seconds": trained.seconds})
     return trained
 
 

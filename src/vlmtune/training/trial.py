@@ -30,6 +30,8 @@ class _Steps:
     def stopping(self) -> bool:
         return False
 
+    def stop(self) -> None: ...
+
     @property
     def last(self) -> Mapping[str, float]:
         return dict(self._last)
@@ -118,6 +120,7 @@ def _shortened(config: RunConfig, count: int) -> RunConfig:
             tensorboard=False,
             trackio=False,
         ),
+        "hardware": with_("hardware", processes=1, nodes=1, fsdp="no", deepspeed=None),
         "resume": "never",
     }
     return config.model_copy(update=changed)

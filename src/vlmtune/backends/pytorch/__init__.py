@@ -6,10 +6,12 @@
 import importlib.metadata
 import importlib.util
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from vlmtune.backends.rollouts import Grade, Observe
+from vlmtune.backends.team import ALONE, Team
 from vlmtune.config import RunConfig
 from vlmtune.protocols import Generator, Journal
 from vlmtune.types import Lesson, Problem, Stage, Start, TrainResult
@@ -99,6 +101,26 @@ def check_settings(config: RunConfig) -> list[str]:
     settings.check(config)
     own = grpo_settings.check(config) if config.stage is Stage.GRPO else []
     return [*settings.notes(config), *own]
+
+
+@contextmanager
+def together(config: RunConfig) -> Iterator[Team]:
+    """Meet the processes that were started for this training; one alone is a team too.
+
+    Args:
+        config: A checked config.
+
+    Raises:
+        ConfigError: If there are fewer GPUs than processes on this machine.
+    """
+    if config.hardware.processes * config.hardware.nodes == 1 and not config.hardware.deepspeed:
+        yield ALONE
+        return
+    from vlmtune.backends.pytorch import processes
+
+    yield processes.join(config.hardware.device)
+    # Only where all went well: others that are gone would be waited for.
+    processes.leave()
 
 
 def train_sft(

@@ -21,6 +21,7 @@ class Loading:
             quantisation, 8bit as LLM.int8; vision and head keep their format.
         min_pixels: Smaller pictures are enlarged to this; None is the model's own bound.
         max_pixels: Larger pictures are scaled down to this; None is the model's own bound.
+        waits: Keep the weights in the machine's memory, until an engine divides them among GPUs.
     """
 
     device: Device = "auto"
@@ -29,6 +30,7 @@ class Loading:
     quantization: Literal["none", "8bit", "4bit"] = "none"
     min_pixels: int | None = None
     max_pixels: int | None = None
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

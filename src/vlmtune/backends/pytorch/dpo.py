@@ -11,7 +11,7 @@ from typing import Any
 
 import trl
 
-from vlmtune.backends.pytorch import settings
+from vlmtune.backends.pytorch import settings, sharding
 from vlmtune.backends.pytorch.collate import Collator
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.trainer import REFERENCE, house, places, prepare, train
@@ -62,7 +62,7 @@ def build(
     trainer = house(trl.DPOTrainer)(
         model=loaded.network,
         ref_model=None if loaded.is_adapted else _frozen(loaded.network),
-        args=trl.DPOConfig(**arguments),
+        args=sharding.admit(trl.DPOConfig(**arguments)),
         data_collator=Collator(loaded, rows, paired=True),
         train_dataset=all_places.select(range(len(lessons))),
         eval_dataset=all_places.select(range(len(lessons), len(rows))) if evaluation else None,

@@ -25,13 +25,13 @@ import trl
 from trl.trainer.utils import add_fused_lm_head
 
 from vlmtune.backends.groups import refuse_too_few
-from vlmtune.backends.pytorch import grpo_settings, settings
+from vlmtune.backends.pytorch import grpo_settings, processes, settings, sharding
 from vlmtune.backends.pytorch.generate import TorchGenerator
 from vlmtune.backends.pytorch.inputs import PromptInputs
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.prompt_once import can_pack, pack
 from vlmtune.backends.pytorch.trainer import ROWS, house, prepare, train
-from vlmtune.backends.rollouts import Grade, Observe, Rollout, advantages, roll_out
+from vlmtune.backends.rollouts import Grade, Observe, Rollout, advantages, gathered, roll_out
 from vlmtune.config import RunConfig
 from vlmtune.protocols import Journal
 from vlmtune.types import Lesson, Prompt, Sampling, TrainResult
@@ -94,7 +94,7 @@ def build(
     trainer = GroupTrainer(
         model=loaded.network,
         reward_funcs=desk.total,
-        args=trl.GRPOConfig(**arguments),
+        args=sharding.admit(trl.GRPOConfig(**arguments)),
         train_dataset=all_rows.select(range(len(lessons))),
         eval_dataset=all_rows.select(range(len(lessons), len(prompts))) if evaluation else None,
         processing_class=loaded.reader.processor,
@@ -104,7 +104,7 @@ def build(
         trainer.beta, trainer.args.beta, trainer.ref_model = (
             config.grpo.beta,
             config.grpo.beta,
-            reference,
+            sharding.as_reference(trainer, reference),
         )
     trainer.desk = desk
     names = [prompt.example_id for prompt in prompts]
@@ -125,7 +125,8 @@ class Desk:
 
     Attributes:
         prompts: All prompts, those to train on first.
-        rollout: The groups drawn last.
+        rollout: The groups that this process drew last.
+        everywhere: Those of all processes; the same where there is one.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class Desk:
     ) -> None:
         self.prompts = prompts
         self.rollout: Rollout | None = None
+        self.everywhere: Rollout | None = None
         self._loaded = loaded
         self._generator = TorchGenerator(loaded, batch_rows=config.hardware.generation_batch_size)
         self._config = config
@@ -167,10 +169,12 @@ class Desk:
             sampling=sampling,
             number=number if training else 0,
             resample=grpo.resample_flat_groups if training else 0,
+            team=processes.team(),
         )
+        self.everywhere = gathered(self.rollout, self.prompts, team=processes.team())
         kept = {group.row for group in self.rollout.groups}
         self._read = {row: self.inputs(row) for row in kept}
-        self._observe(self.rollout, step, training)
+        self._observe(self.everywhere, step, training)
         return self.rollout
 
     def inputs(self, row: int) -> PromptInputs:
@@ -203,28 +207,29 @@ class GroupTrainer(house(trl.GRPOTrainer)):  # type: ignore[misc]
         training = bool(self.model.training)
         rows = [int(prompt) for prompt in prompts[:: self.num_generations]]
         every = self.args.steps_per_generation * self.num_iterations
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), sharding.undivided(self):
             rollout = self.desk.draw(
                 rows,
-                number=self._step // every * self.accelerator.num_processes
-                + self.accelerator.process_index,
+                number=self._step // every,
                 step=self.state.global_step,
                 training=training,
             )
         self._rows_B = [group.row for group in rollout.groups for _ in group.completions]
         answers = [one for group in rollout.groups for one in group.completions]
         prompt_ids = [self.desk.inputs(row).ids_T.tolist() for row in self._rows_B]
-        self._count(rollout, prompt_ids, training=training)
+        self._count(sum(map(len, prompt_ids)), training=training)
         texts = [one.text for one in answers]
         ids = [list(one.token_ids) for one in answers]
         return prompt_ids, ids, None, texts, None, {}, None, []
 
-    def _count(self, rollout: Rollout, prompt_ids: list[list[int]], *, training: bool) -> None:
+    def _count(self, prompt_tokens: int, *, training: bool) -> None:
         """Keep the numbers that TRL takes where it generates, and our own beside them."""
-        metrics = self._metrics["train" if training else "eval"]
+        metrics, rollout = self._metrics["train" if training else "eval"], self.desk.everywhere
+        assert rollout is not None
         lengths = [len(one.token_ids) for group in rollout.groups for one in group.completions]
         if training:
-            self.state.num_input_tokens_seen += sum(lengths) + sum(map(len, prompt_ids))
+            asked = sum(processes.team().gather(prompt_tokens))
+            self.state.num_input_tokens_seen += sum(lengths) + asked
         metrics["num_tokens"] = [self.state.num_input_tokens_seen]
         found = rollout.metrics() | {
             "completions/mean_length": sum(lengths) / len(lengths),
@@ -236,12 +241,11 @@ class GroupTrainer(house(trl.GRPOTrainer)):  # type: ignore[misc]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        rollout = self.desk.rollout
+        rollout, everywhere = self.desk.rollout, self.desk.everywhere
         assert rollout is not None
-        local = torch.tensor(rollout.rewards_PG, device=self.accelerator.device)
-        everywhere = self.accelerator.gather(local).cpu().numpy()
-        gained_PG = advantages(everywhere, scale=self.house_config.grpo.scale_rewards)
-        first = self.accelerator.process_index * len(rollout.groups)
+        assert everywhere is not None
+        gained_PG = advantages(everywhere.rewards_PG, scale=self.house_config.grpo.scale_rewards)
+        first = processes.team().rank * len(rollout.groups)
         own = torch.tensor(gained_PG[first : first + len(rollout.groups)].reshape(-1))
         found["advantages"] = own.to(found["advantages"])
         found[ROWS] = torch.tensor(self._rows_B)
@@ -303,7 +307,12 @@ class GroupTrainer(house(trl.GRPOTrainer)):  # type: ignore[misc]
             folder = (
                 Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
             )
-            torch.save(self._buffered_inputs, folder / ROLLOUT)
+            torch.save(self._buffered_inputs, folder / _rollout_file())
+
+
+def _rollout_file() -> str:
+    team = processes.team()
+    return ROLLOUT if team.size == 1 else ROLLOUT.replace(".", f"_{team.rank}.")
 
 
 class _Resuming(transformers.TrainerCallback):
@@ -316,7 +325,7 @@ class _Resuming(transformers.TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Count what was done before; TRL would start a new drawing at any place."""
         self._trainer._step = state.global_step * args.gradient_accumulation_steps
-        kept = None if self._folder is None else self._folder / ROLLOUT
+        kept = None if self._folder is None else self._folder / _rollout_file()
         if kept is not None and kept.is_file():
             self._trainer._buffered_inputs = torch.load(
                 kept, weights_only=True, map_location=self._trainer.accelerator.device

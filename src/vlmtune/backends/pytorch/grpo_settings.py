@@ -67,7 +67,7 @@ def _refuse_vllm() -> None:
 def batches(config: RunConfig) -> GroupBatches:
     """Round the batches up to whole groups."""
     return group_batches(
-        config, accumulation=settings.accumulation(config), devices=settings.world_size()
+        config, accumulation=settings.accumulation(config), devices=settings.world_size(config)
     )
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 
 from vlmtune.backends.lengths import fit, told
-from vlmtune.backends.pytorch import settings
+from vlmtune.backends.pytorch import engines, processes, settings
 from vlmtune.backends.pytorch.choices import Loading
 from vlmtune.backends.pytorch.devices import (
     choose_device,
@@ -46,8 +46,10 @@ def open_model(config: RunConfig, start: Start, journal: Journal) -> LoadedModel
     if start.merge and adapter is not None:
         loaded = merged(loaded, adapter)
         base = journal.model_folder / MERGED
-        loaded.network.save_pretrained(base)
-        loaded.reader.processor.save_pretrained(base)
+        if processes.team().rank == 0:
+            loaded.network.save_pretrained(base)
+            loaded.reader.processor.save_pretrained(base)
+        processes.team().gather(None)
         loaded.network.name_or_path = str(base)
         adapter = None
     loaded = adapt(loaded, settings.tuning(config), seed=config.seed, adapter=adapter)
@@ -64,6 +66,8 @@ def _loaded(config: RunConfig, name: str, loading: Loading) -> LoadedModel:
     available_gib = device_memory_gib(choose_device(loading.device)) or machine_memory_gib()
     check_memory(resolved, available_gib=available_gib)
     resolved = fetch(resolved)
+    if loading.waits:
+        available_gib *= processes.team().size
     if warning := check_memory(resolved, available_gib=available_gib):
         _log.warning(warning)
     return load(resolved, loading)
@@ -89,5 +93,6 @@ def fitted(
     """
     found = fit(lessons, loaded.reader, config, room=room)
     for line in told(found):
+    engines.refuse_mixed(config, [len(lesson.prompt.images) for lesson in lessons])
         _log.warning(line)
     return list(found.lessons)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmtune import config_rules
+from vlmtune.backends.pytorch import engines
 from vlmtune.backends.pytorch.choices import Loading, Rates, Tuning
 from vlmtune.backends.targets import PARTS, Part
 from vlmtune.config import LoraConfig, RunConfig
@@ -90,25 +91,8 @@ def _check_parts(config: RunConfig) -> None:
 
 def _check_machine(config: RunConfig) -> None:
     hardware = config.hardware
-    world = world_size()
-    for key, wanted in (("processes", hardware.processes), ("nodes", hardware.nodes)):
-        if wanted > 1 and world == 1:
-            raise ConfigError(
-                f"hardware.{key} is {wanted} and this is a single process; start it with "
-                f"torchrun --nproc_per_node {hardware.processes} --nnodes {hardware.nodes} "
-                f"scripts/train_{config.stage.value}.py ..."
-            )
-    if world > 1 and world != hardware.processes * hardware.nodes:
-        raise ConfigError(
-            f"{world} processes were started, and hardware.processes times hardware.nodes is "
-            f"{hardware.processes * hardware.nodes}; make them agree"
-        )
-    if hardware.fsdp != "no" or hardware.deepspeed is not None:
-        key = "fsdp" if hardware.fsdp != "no" else "deepspeed"
-        raise ConfigError(
-            f"hardware.{key} is not supported in this version; leave it out, one GPU trains with "
-            "model.quantization: 4bit and training.gradient_checkpointing: true"
-        )
+    _check_processes(config)
+    engines.check(config)
     if config.training.precision == "fp16" and hardware.device in ("cpu", "mps"):
         raise ConfigError(
             f"training.precision: fp16 trains on CUDA only, and hardware.device is "
@@ -125,6 +109,24 @@ def _check_machine(config: RunConfig) -> None:
 
 
 def notes(config: RunConfig) -> list[str]:
+def _check_processes(config: RunConfig) -> None:
+    """Hold the processes that were started, if any were, against those that are asked for."""
+    hardware, started = config.hardware, os.environ.get("WORLD_SIZE")
+    wanted = hardware.processes * hardware.nodes
+    if started is None and hardware.nodes > 1:
+        raise ConfigError(
+            f"hardware.nodes is {hardware.nodes}, and machines are started one by one; on each: "
+            f"torchrun --nnodes {hardware.nodes} --nproc_per_node {hardware.processes} "
+            "--rdzv_backend c10d --rdzv_endpoint FIRST_HOST:29500 "
+            f"scripts/train_{config.stage.value}.py ..."
+        )
+    if started is not None and int(started) != wanted:
+        raise ConfigError(
+            f"{started} processes were started, and hardware.processes {hardware.processes} times "
+            f"hardware.nodes {hardware.nodes} is {wanted}; make them agree, or leave both out"
+        )
+
+
     """Say which settings have no effect in this run, and why; none is ignored in silence."""
     found = []
     if config.hardware.use_vllm and config.stage is not Stage.GRPO:
@@ -134,9 +136,9 @@ def notes(config: RunConfig) -> list[str]:
     return found
 
 
-def world_size() -> int:
-    """Count the processes that train together, as torchrun and accelerate announce them."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+def world_size(config: RunConfig) -> int:
+    """Count the processes that train together, on all machines."""
+    return config.hardware.processes * config.hardware.nodes
 
 
 def accumulation(config: RunConfig) -> int:
@@ -145,7 +147,7 @@ def accumulation(config: RunConfig) -> int:
     Raises:
         ConfigError: If `training.global_batch_size` cannot be divided among the processes.
     """
-    return config_rules.accumulation(config.training, devices=world_size())
+    return config_rules.accumulation(config.training, devices=world_size(config))
 
 
 def loading(config: RunConfig) -> Loading:
@@ -162,6 +164,7 @@ def loading(config: RunConfig) -> Loading:
         attention=model.attention,
         quantization=model.quantization,
         min_pixels=model.min_pixels,
+        waits=engines.divides_weights(config),
         max_pixels=model.max_pixels,
     )
 
@@ -230,6 +233,7 @@ def arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]
         "average_tokens_across_devices": True,
         **_precision(config, device),
         "gradient_checkpointing": training.gradient_checkpointing,
+        **engines.arguments(config),
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "torch_compile": False,
         "use_liger_kernel": False,
@@ -286,7 +290,7 @@ def environment(config: RunConfig, *, folder: Path) -> dict[str, str]:
         folder: The run's folder.
     """
     found = {"TOKENIZERS_PARALLELISM": "false", "TENSORBOARD_LOGGING_DIR": str(folder / "logs")}
-    if config.hardware.gpus is not None:
+    if config.hardware.gpus is not None and world_size(config) == 1:
         found["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.hardware.gpus))
     if config.hardware.ds_skip_cuda_check:
         found["DS_SKIP_CUDA_CHECK"] = "1"

@@ -9,7 +9,7 @@ from typing import Any
 
 import trl
 
-from vlmtune.backends.pytorch import settings
+from vlmtune.backends.pytorch import settings, sharding
 from vlmtune.backends.pytorch.collate import Collator
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.trainer import house, places, prepare, train
@@ -53,7 +53,7 @@ def build(
     all_places = places(rows)
     trainer = house(trl.SFTTrainer)(
         model=loaded.network,
-        args=trl.SFTConfig(**arguments),
+        args=sharding.admit(trl.SFTConfig(**arguments)),
         data_collator=Collator(loaded, rows, paired=False),
         train_dataset=all_places.select(range(len(lessons))),
         eval_dataset=all_places.select(range(len(lessons), len(rows))) if evaluation else None,

@@ -4,12 +4,14 @@
     create_scheduler    the schedule of backends/schedule.py, which MLX follows too
     compute_loss        a loss that is not finite stops the run and names the rows
     _save_checkpoint    sums between two log lines are kept too (counters.py)
+    _prepare_for_training  FSDP2 keeps the head with the root (sharding.py)
     _run_epoch          a run that made all its updates makes none more when it goes on
     create_model_card   none: run.json says more
 
 Everything that a run writes or is told goes through one callback to the run's journal.
 """
 
+import contextlib
 import copy
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ import datasets
 import torch
 import transformers
 
-from vlmtune.backends.pytorch import counters
+from vlmtune.backends.pytorch import counters, processes, sharding
 from vlmtune.backends.pytorch.choices import Rates
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.tuning import ADAPTER, weight_groups
@@ -89,12 +91,19 @@ def house(trainer: type[Any]) -> type[Any]:
             rows = inputs.pop(ROWS, None)
             found = super().compute_loss(model, inputs, **more)
             loss = found[0] if isinstance(found, tuple) else found
-            if not bool(torch.isfinite(loss).all()):
+            finite, team = bool(torch.isfinite(loss).all()), processes.team()
+            if team.largest(int(not finite)):
                 names = [] if rows is None else [self.house_names[row] for row in rows.tolist()]
-                raise RunFailed(_not_finite(float(loss), self.state.global_step + 1, names))
+                lost = [part for part in team.gather(None if finite else (float(loss), names)) if part]
+                raise RunFailed(_not_finite(lost[0][0], self.state.global_step + 1, lost[0][1]))
             return found
 
         def _run_epoch(self, *arguments: Any, **more: Any) -> None:
+        def _prepare_for_training(self, *arguments: Any, **more: Any) -> Any:
+            whole = self.is_fsdp_enabled
+            with sharding.as_one_block(self.model) if whole else contextlib.nullcontext():
+                return super()._prepare_for_training(*arguments, **more)
+
             # transformers looks at the count after an update only: a run that was killed while it
             # wrote its finished model would make one more.
             if self.state.global_step >= self.state.max_steps:
@@ -153,19 +162,17 @@ class JournalCallback(transformers.TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Count an update; save and end when somebody asks the run to stop."""
         self._journal.advance(step=state.global_step)
-        if self._journal.stopping:
+        if processes.team().largest(int(self._journal.stopping)):
+            self._journal.stop()
             control.should_save = True
             control.should_training_stop = True
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **more: Any
     ) -> None:
-        """Record numbers; only the first process of several writes."""
-        if state.is_world_process_zero:
-            numbers = {
-                name: value for name, value in logs.items() if isinstance(value, int | float)
-            }
-            self._journal.record(numbers, step=state.global_step)
+        """Record numbers; of several processes all look at them, and the first writes."""
+        numbers = {name: value for name, value in logs.items() if isinstance(value, int | float)}
+        self._journal.record(numbers, step=state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Put a checkpoint in place once all of it is written.
@@ -174,11 +181,14 @@ class JournalCallback(transformers.TrainerCallback):
         loads that one alone when it resumes, and training would go on from the start. The run's
         own start brings the reference back.
         """
-        if state.is_world_process_zero:
+        team = processes.team()
+        team.gather(None)  # all have written their part
+        if team.rank == 0:
             written = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             shutil.rmtree(written / REFERENCE, ignore_errors=True)
             self._journal.keep(step=state.global_step)
 
+        team.gather(None)
 
 def prepare(
     trainer: Any,
@@ -247,9 +257,17 @@ def train(trainer: Any, loaded: LoadedModel, config: RunConfig, journal: Journal
             "checkpoint"
         ) from error
     # The trainer replaces the list of end tokens by the tokenizer's one.
+    except RuntimeError as error:
+        if processes.is_farewell(error):
+            raise RunFailed(
+                f"another process ended at update {trainer.state.global_step + 1}, and says why"
+            ) from error
+        raise
     loaded.base.generation_config = generation
     if not journal.stopping:
-        export(loaded, config, journal.model_folder)
+        weights = sharding.full_weights(trainer)
+        if processes.team().rank == 0:
+            export(loaded, config, journal.model_folder, weights=weights)
     return TrainResult(
         steps=trainer.state.global_step,
         metrics=journal.last,
