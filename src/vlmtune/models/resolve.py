@@ -181,6 +181,12 @@ def fetch(resolved: Resolved) -> Resolved:
     )
 
 
+def hub_id(folder: Path) -> str:
+    """Read the hub id out of a folder of the hub's cache; "" for any other folder."""
+    part = next((part for part in folder.parts if part.startswith("models--")), "")
+    return part.removeprefix("models--").replace("--", "/")
+
+
 def machine_memory_gib() -> float:
     """Measure this machine's memory in GiB, as far as a container lets us use it."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,140 @@
+"""From the config to what this backend does; or a refusal, before anything loads.
+
+    check(config)                    raises for what cannot be honoured here, beyond what
+                                     config_rules.py says of all
+    loading(config), passes(config)  for opening.py and the stages
+
+The loop is ours, so most settings are read where they act. `backends/mlx/honoured.py` says for each
+setting who honours it. What belongs to PyTorch alone is refused by `config_consumers.py`.
+"""
+
+import importlib.util
+
+from vlmtune import config_rules
+from vlmtune.backends.choices import trained_parts
+from vlmtune.backends.mlx.loading import Loading
+from vlmtune.backends.order import Passes
+from vlmtune.config import LoraConfig, RunConfig
+from vlmtune.errors import ConfigError, MissingDependency
+
+TRACKERS = ("wandb", "tensorboard", "trackio")
+
+
+def check(config: RunConfig) -> None:
+    """Refuse what this backend cannot honour; no model is loaded and MLX is not imported.
+
+    Raises:
+        ConfigError: One line about the first setting that cannot be honoured, or contradicts
+            another.
+        MissingDependency: If a setting needs a library that is not installed.
+    """
+    _check_start(config)
+    _check_formats(config)
+    accumulation(config)
+    if config.model.tuning != "full" and trained_parts(config) == {"projector"}:
+        raise ConfigError(
+            f"model.tuning: {config.model.tuning} has no place when vision and language are "
+            "frozen; unfreeze one, or train the projector alone with tuning: full"
+        )
+    if config.save.hub_model_id is not None and not config.save.push_to_hub:
+        raise ConfigError(
+            "save.hub_model_id is set and save.push_to_hub is not; set it, or leave both out"
+        )
+    for name in trackers(config):
+        if importlib.util.find_spec(name) is None:
+            raise MissingDependency(f"tracking.{name} needs the package {name}: pip install {name}")
+
+
+def _check_start(config: RunConfig) -> None:
+    model = config.model
+    if model.start_adapter == "stack":
+        raise ConfigError(
+            "model.start_adapter: stack is not supported on mlx: plain peft could not load the "
+            "pair back; use continue, or merge"
+        )
+    if model.start_adapter != "continue" and model.start_from is None:
+        raise ConfigError(
+            f"model.start_adapter: {model.start_adapter} needs model.start_from, the run whose "
+            "adapter is meant"
+        )
+    if model.start_adapter == "merge" and model.quantization != "none":
+        raise ConfigError(
+            "model.start_adapter: merge needs weights in full precision; set model.quantization: "
+            "none, or start_adapter: continue"
+        )
+
+
+def _check_formats(config: RunConfig) -> None:
+    model, precision = config.model, config.training.precision
+    if model.tuning == "full" and model.dtype == "fp16":
+        raise ConfigError(
+            "model.dtype: fp16 cannot be trained itself, its steps round away; use bf16 or fp32, "
+            "or model.tuning: lora"
+        )
+    if precision == "fp16" and model.dtype != "fp16":
+        raise ConfigError(
+            "training.precision: fp16 scales losses on CUDA only; mlx computes in the format of "
+            "the weights, so use bf16 or fp32"
+        )
+    if precision == "auto":
+        return
+    if model.dtype not in ("auto", precision):
+        raise ConfigError(
+            f"training.precision is {precision} and model.dtype is {model.dtype}; mlx computes in "
+            "the format of the weights, so keep one of the two"
+        )
+    if model.tuning == "full" and model.dtype == "auto" and precision != "fp32":
+        raise ConfigError(
+            f"training.precision: {precision} over weights that train themselves in fp32 is not "
+            f"supported on mlx; set model.dtype: {precision}, or precision: fp32"
+        )
+
+
+def notes(config: RunConfig) -> list[str]:
+    """Say which settings have no effect in this run, and why; none is ignored in silence."""
+    found = []
+    if config.model.tuning == "full" and config.model.lora != LoraConfig():
+        found.append("model.lora has no effect: model.tuning is full, which has no adapter")
+    return found
+
+
+def loading(config: RunConfig) -> Loading:
+    """How to load the model.
+
+    Weights that are trained themselves are kept in fp32 unless another format is asked for: most
+    steps are smaller than what bf16 can add to a weight.
+    """
+    model, precision = config.model, config.training.precision
+    dtype = precision if model.dtype == "auto" else model.dtype
+    if model.tuning == "full" and dtype == "auto":
+        dtype = "fp32"
+    return Loading(
+        dtype=dtype,
+        bits={"none": None, "4bit": 4, "8bit": 8}[model.quantization],  # type: ignore[arg-type]
+        min_pixels=model.min_pixels,
+        max_pixels=model.max_pixels,
+    )
+
+
+def accumulation(config: RunConfig) -> int:
+    """Count the batches that make one update.
+
+    Raises:
+        ConfigError: If `training.global_batch_size` cannot be divided.
+    """
+    return config_rules.accumulation(config.training, devices=1)
+
+
+def passes(config: RunConfig, *, rows: int) -> Passes:
+    """Say how rows are walked over."""
+    return Passes(
+        rows=rows,
+        batch_size=config.training.batch_size,
+        accumulation=accumulation(config),
+        seed=config.seed,
+    )
+
+
+def trackers(config: RunConfig) -> list[str]:
+    """Name the trackers that metrics go to; a rehearsal reports to none."""
+    return [] if config.debug else [name for name in TRACKERS if getattr(config.tracking, name)]

@@ -1,0 +1,142 @@
+"""Supervised fine-tuning: the loss is on the answer's tokens alone, a mean over those of an update.
+
+update      rows [3 0] [4 1]        answers of 5, 2, 9 and 4 tokens
+loss        minus the sum of 20 log-probabilities, over 20
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import mlx.core as mx
+
+from vlmtune.backends.mlx import prompt_once
+from vlmtune.backends.mlx.learner import Learner
+from vlmtune.backends.mlx.settings import passes
+from vlmtune.backends.mlx.trainer import Work, train
+from vlmtune.backends.order import Passes
+from vlmtune.config import RunConfig
+from vlmtune.protocols import Journal
+from vlmtune.types import JSON, Lesson, TrainResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Rows that are computed at once.
+
+    Attributes:
+        rows: Their places.
+        packed: Prompts with their answers.
+        tokens: Answer tokens of the whole update.
+    """
+
+    rows: tuple[int, ...]
+    packed: prompt_once.Packed
+    tokens: int
+
+
+class SftTask:
+    """The `Task` of this stage.
+
+    Attributes:
+        drops: Dropout is on.
+    """
+
+    drops = True
+
+    def __init__(
+        self,
+        learner: Learner,
+        config: RunConfig,
+        lessons: Sequence[Lesson],
+        evaluation: Sequence[Lesson],
+    ) -> None:
+        self._learner = learner
+        self._lessons = lessons
+        self._evaluation = evaluation
+        self._evaluated_at_once = config.evaluation.batch_size
+        self._passes: Passes = passes(config, rows=len(lessons))
+
+    @property
+    def updates_per_pass(self) -> int:
+        """Updates that one walk over the rows makes."""
+        return self._passes.updates_per_pass
+
+    def passed(self, updates: int) -> float:
+        """Say how many walks over the rows a number of updates makes."""
+        return self._passes.passed(updates)
+
+    def work(self, update: int) -> Work:
+        """Read the rows of an update."""
+        batches = self._passes.batches(update)
+        reader = self._learner.loaded.reader
+        tokens = sum(
+            len(reader.target_ids(self._lessons[row].answer)) for batch in batches for row in batch
+        )
+        return Work(batches=(self.batch(self._lessons, rows, tokens=tokens) for rows in batches))
+
+    def batch(
+        self, lessons: Sequence[Lesson], rows: Sequence[int], *, tokens: int | None = None
+    ) -> Batch:
+        """Put rows side by side.
+
+        Args:
+            lessons: All rows.
+            rows: Places of those that are meant.
+            tokens: What the loss is divided by; None is their own answer tokens.
+        """
+        loaded = self._learner.loaded
+        prompts = {row: loaded.reader.read(lessons[row].prompt) for row in rows}
+        answers = [loaded.reader.target_ids(lessons[row].answer) for row in rows]
+        packed = prompt_once.pack(loaded, prompts, rows, answers, together=False)
+        own = sum(map(len, answers))
+        return Batch(rows=tuple(rows), packed=packed, tokens=own if tokens is None else tokens)
+
+    def loss(self, batch: Batch) -> tuple[mx.array, Mapping[str, mx.array]]:
+        """Compute a batch's share of the mean negative log-likelihood of an update's tokens."""
+        logps_BC = prompt_once.score(self._learner.loaded, batch.packed)
+        return -logps_BC.sum() / batch.tokens, {}
+
+    def names(self, batch: Batch) -> list[str]:
+        """Name the rows of a batch."""
+        return [self._lessons[row].prompt.example_id for row in batch.rows]
+
+    def evaluate(self) -> dict[str, float]:
+        """Measure the loss of held-out rows: each batch's mean over tokens, then over rows."""
+        rows = range(len(self._evaluation))
+        if not rows:
+            return {}
+        total = 0.0
+        for start in range(0, len(rows), self._evaluated_at_once):
+            part = rows[start : start + self._evaluated_at_once]
+            loss, _ = self.loss(self.batch(self._evaluation, part))
+            total += float(loss) * len(part)
+        return {"eval_loss": total / len(rows)}
+
+    def saved(self) -> JSON:
+        """Nothing: rows follow from the update's number."""
+        return None
+
+    def restore(self, saved: JSON) -> None:
+        """Take back nothing."""
+
+
+def train_sft(
+    learner: Learner,
+    config: RunConfig,
+    lessons: Sequence[Lesson],
+    evaluation: Sequence[Lesson],
+    journal: Journal,
+) -> TrainResult:
+    """Train on prompts and their answers.
+
+    Args:
+        learner: A model with weights that train.
+        config: A checked config.
+        lessons: Rows to train on.
+        evaluation: Rows whose loss is measured, where `evaluation.strategy` asks for it.
+        journal: The run.
+
+    Raises:
+        RunFailed: If the run cannot go on.
+    """
+    return train(learner, SftTask(learner, config, lessons, evaluation), config, journal)
