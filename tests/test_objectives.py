@@ -46,12 +46,31 @@ def test_shapes_without_a_group_are_refused(rewards) -> None:
         group_advantages(rewards)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_reward_that_is_not_finite_is_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="not finite"):
+@pytest.mark.parametrize("bad", [float("-inf"), float("inf")])
+def test_a_reward_that_is_infinite_is_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="infinite"):
         group_advantages([[0.0, bad]])
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="infinite"):
         flat_groups([[0.0, bad]])
+
+
+NONE = float("nan")
+
+
+def test_a_completion_that_no_reward_applies_to_is_compared_with_nothing() -> None:
+    # Of 1 and 0 the mean is 0.5 and the sample deviation sqrt(0.5).
+    found = group_advantages([[1.0, NONE, 0.0], [NONE] * 3, [1.0, NONE, NONE]], epsilon=1e-4)
+    one = 0.5 / (np.sqrt(0.5) + 1e-4)
+    assert found == pytest.approx(np.array([[one, 0, -one], [0] * 3, [0] * 3]))
+    # Of 1, 0 and 1 in the batch the variance is 1/3.
+    batch = group_advantages([[1.0, NONE, 0.0], [NONE] * 3, [1.0, NONE, NONE]], scale="batch")
+    assert batch[0, 0] == pytest.approx(0.5 / (np.sqrt(1 / 3) + 1e-4))
+    assert group_advantages([[0.75, NONE, 0.25]], scale="none").tolist() == [[0.25, 0.0, -0.25]]
+
+
+def test_a_group_with_fewer_than_two_rewards_is_flat() -> None:
+    rewards = [[1.0, NONE, 0.0], [NONE] * 3, [1.0, NONE, NONE], [0.5, NONE, 0.5]]
+    assert flat_groups(rewards).tolist() == [False, True, True, True]
 
 
 def test_an_unknown_scale_is_refused() -> None:

@@ -34,29 +34,31 @@ def group_advantages(
     """Centre each prompt's rewards among its own completions, and scale them.
 
     Args:
-        rewards_PG: Rewards, float64 [P, G], finite, P >= 1, G >= 2.
+        rewards_PG: Rewards, float64 [P, G], P >= 1, G >= 2, finite or NaN. NaN stands for a
+            completion to which no reward applies: it is compared with nothing.
         epsilon: Added to the standard deviation; dimensionless.
         scale: Divide by the standard deviation of the "group", of the whole "batch", or by "none".
 
     Returns:
-        Advantages, float64 [P, G]; a row of equal rewards is all 0.
+        Advantages, float64 [P, G], finite; a row of equal rewards is all 0, and so is NaN.
 
     Raises:
-        ValueError: If the shape does not fit, G < 2, a reward is not finite, or `scale` is unknown.
+        ValueError: If the shape does not fit, G < 2, a reward is infinite, or `scale` is unknown.
 
     Source: Shao et al. 2024, arXiv:2402.03300, section 4.1.2; sample standard deviation (ddof 1)
-        and epsilon as in TRL; "none" is Liu et al. 2025, arXiv:2503.20783, section 3.2.
+        epsilon and NaN as in TRL; "none" is Liu et al. 2025, arXiv:2503.20783, section 3.2.
     """
     rewards = _checked(rewards_PG)
     if scale not in ("group", "batch", "none"):
         raise ValueError(f"scale is {scale!r}; it must be group, batch or none")
-    centred: npt.NDArray[np.float64] = rewards - rewards.mean(axis=1, keepdims=True)
+    known = ~np.isnan(rewards)
+    centred = np.where(known, rewards - _mean(rewards), 0.0)
     # The mean of equal numbers can differ from them in the last digit; epsilon would not hide it.
     centred[flat_groups(rewards)] = 0.0
     if scale == "batch":
-        centred /= rewards.std(ddof=1) + epsilon
+        centred /= _deviation(rewards.reshape(1, -1)) + epsilon
     elif scale == "group":
-        centred /= rewards.std(axis=1, ddof=1, keepdims=True) + epsilon
+        centred /= _deviation(rewards) + epsilon
     return centred
 
 
@@ -64,16 +66,20 @@ def flat_groups(rewards_PG: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Find the prompts whose completions all earned the same: they give no gradient.
 
     Args:
-        rewards_PG: Rewards, float64 [P, G], finite, G >= 2.
+        rewards_PG: Rewards, as in `group_advantages`; those that are NaN have no part in it.
 
     Returns:
         bool [P].
 
     Raises:
-        ValueError: If the shape does not fit, G < 2 or a reward is not finite.
+        ValueError: If the shape does not fit, G < 2 or a reward is infinite.
     """
     rewards = _checked(rewards_PG)
-    flat: npt.NDArray[np.bool_] = np.all(rewards == rewards[:, :1], axis=1)
+    known = ~np.isnan(rewards)
+    highest = np.where(known, rewards, -np.inf).max(axis=1)
+    lowest = np.where(known, rewards, np.inf).min(axis=1)
+    # Without any reward the highest stays below the lowest.
+    flat: npt.NDArray[np.bool_] = highest <= lowest
     return flat
 
 
@@ -324,6 +330,23 @@ def _checked(rewards_PG: npt.ArrayLike) -> npt.NDArray[np.float64]:
         raise ValueError(f"rewards have shape {rewards.shape}; [P, G] with P >= 1 is needed")
     if rewards.shape[1] < 2:
         raise ValueError("a group of one completion has no advantage; G must be at least 2")
-    if not np.isfinite(rewards).all():
-        raise ValueError("a reward is not finite; the reward function has a bug")
+    if np.isinf(rewards).any():
+        raise ValueError("a reward is infinite; the reward function has a bug")
     return rewards
+
+
+def _mean(rewards_PG: Floats) -> Floats:
+    """Average what is not NaN, [P, 1]; 0 where nothing is left."""
+    known = ~np.isnan(rewards_PG)
+    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    mean: Floats = np.where(known, rewards_PG, 0.0).sum(axis=1, keepdims=True) / count
+    return mean
+
+
+def _deviation(rewards_PG: Floats) -> Floats:
+    """Take the sample standard deviation of what is not NaN, [P, 1]; 0 of fewer than two."""
+    known = ~np.isnan(rewards_PG)
+    apart = np.where(known, rewards_PG - _mean(rewards_PG), 0.0)
+    count = np.maximum(known.sum(axis=1, keepdims=True) - 1, 1)
+    spread: Floats = np.sqrt((apart**2).sum(axis=1, keepdims=True) / count)
+    return spread

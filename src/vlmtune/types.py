@@ -3,6 +3,7 @@
 All are frozen, keyword-only dataclasses. A decoded image is never stored: an `ImageRef` opens late.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -260,16 +261,26 @@ class Score:
     """A graded completion.
 
     Attributes:
-        value: What training uses; finite, in [0, 1].
-        parts: Named components, each in [0, 1]; "accuracy" is 0.0 or 1.0.
+        value: What training uses; finite, from 0 to the reward's `largest`, which is 1 unless it
+            says otherwise: 3 for accuracy on the seed's scale, more for a sum that holds it.
+        parts: Named components, each in [0, 1] but for values on the seed's scale; "accuracy" is
+            0.0 or 1.0 always.
         reading: What was read.
         why: One phrase for people: 'read 4, expected 3'.
+        applies: False where no reward applies to the completion; its value is then 0, which counts
+            in no mean and is compared with nothing.
     """
 
     value: float
     parts: Mapping[str, float]
     reading: Reading
     why: str
+    applies: bool = True
+
+    @property
+    def earned(self) -> float:
+        """The value; NaN where no reward applies."""
+        return self.value if self.applies else math.nan
 
     @property
     def verdict(self) -> Verdict:

@@ -1,5 +1,8 @@
 """Groups are drawn, graded and replaced; the model is a script and the reward counts letters."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from vlmtune.backends.rollouts import advantages, roll_out
@@ -95,6 +98,39 @@ def test_metrics_count_what_was_cut_and_what_could_not_be_read() -> None:
     assert metrics["answers/unreadable"] == 0.25  # the empty answer
     assert metrics["completions/truncated"] == 0.25  # the fourth
     assert metrics["reward/mean"] == metrics["reward/parts/size"] == 0.375
+
+
+def partly(prompts, completions):
+    """Grade the answers of two letters and of three; to the others no reward applies."""
+    return [[replace(score(one.text), applies=len(one.text) > 1) for one in group]
+            for group in completions]  # fmt: skip
+
+
+def test_answers_that_no_reward_applies_to_are_in_no_mean() -> None:
+    found = roll_out(
+        Echo(flat={2}), [0, 2], PROMPTS, grade=partly, sampling=Sampling(samples=4, seed=3),
+        number=0,
+    )  # fmt: skip
+    assert np.array_equal(
+        found.rewards_PG, [[np.nan, np.nan, 0.5, 0.75], [np.nan] * 4], equal_nan=True
+    )
+    metrics = found.metrics()
+    assert metrics["reward/mean"] == metrics["reward/parts/size"] == 0.625
+    assert metrics["answers/unreadable"] == 0.0  # the empty answer was not graded
+    assert metrics["reward/not_applicable"] == 0.75
+    # A group that nothing was said about teaches nothing, and makes room like any other.
+    assert [group.flat for group in found.groups] == [False, True]
+    # mean 0.625, sample deviation 0.1767767: 0.125 / (0.1767767 + 0.0001)
+    gained = advantages(found.rewards_PG, scale="group")
+    assert gained == pytest.approx(np.array([[0, 0, -0.7067069, 0.7067069], [0] * 4]))
+
+
+def test_a_drawing_that_no_reward_applies_to_has_no_mean() -> None:
+    found = roll_out(
+        Echo(flat={2}), [2], PROMPTS, grade=partly, sampling=Sampling(samples=4), number=0
+    )
+    assert "reward/mean" not in found.metrics()
+    assert found.metrics()["reward/not_applicable"] == 1.0
 
 
 def test_advantages_are_those_of_the_objectives() -> None:

@@ -5,11 +5,13 @@ log-softmax of all logits, and the gradient that the formulas give.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import trl
+from trl.trainer import grpo_trainer
 
 from vlmtune.backends.pytorch import grpo, grpo_settings
 from vlmtune.backends.pytorch.choices import Loading, Tuning
@@ -19,7 +21,7 @@ from vlmtune.backends.pytorch.model import load
 from vlmtune.backends.pytorch.prompt_once import pack
 from vlmtune.backends.pytorch.trainer import REFERENCE, ROWS
 from vlmtune.backends.pytorch.tuning import adapt
-from vlmtune.backends.rollouts import Rollout
+from vlmtune.backends.rollouts import Grade, Rollout
 from vlmtune.config import RunConfig
 from vlmtune.data.datasets import scenes
 from vlmtune.errors import RunFailed
@@ -74,6 +76,14 @@ def uneven(prompts, completions):
     ]
 
 
+def partly(prompts, completions):
+    """The same, but that no reward applies to the second answer of each, nor to the last group."""
+    return [
+        [replace(score, applies=place != 1 and row == 0) for place, score in enumerate(group)]
+        for row, group in enumerate(uneven(prompts, completions))
+    ]
+
+
 class Bench:
     """pico with an adapter, its trainer, and one batch whose policy has moved on since."""
 
@@ -104,7 +114,7 @@ class Bench:
         pairs = zip(self.plain(), self.old, strict=True)
         return torch.cat([(now.detach() - old).exp() for now, old in pairs])
 
-    def trainer(self, settings: RunConfig):
+    def trainer(self, settings: RunConfig, grade: Grade = uneven):
         if REFERENCE in self.loaded.network.peft_config:
             self.loaded.network.delete_adapter(REFERENCE)
         journal = RunJournal(
@@ -112,7 +122,7 @@ class Bench:
             advance=never,
         )  # fmt: skip
         made = grpo.build(
-            self.loaded, settings, self.lessons, [], journal, grade=uneven,
+            self.loaded, settings, self.lessons, [], journal, grade=grade,
             observe=lambda rollout, *_: self.seen.append(rollout),
         )  # fmt: skip
         made.model.train()
@@ -268,6 +278,24 @@ def test_advantages_are_those_of_the_objectives(bench) -> None:
     assert float(bench.batch["advantages"][0]) == pytest.approx(-1.1611755, abs=1e-6)
     # The second group's are twice as far apart, which the scale takes out again up to epsilon.
     assert float(bench.batch["advantages"][4]) == pytest.approx(-1.1615351, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_trl_leaves_out_the_same_answers_where_no_reward_applies(bench, scale, monkeypatch) -> None:
+    warned = []
+    monkeypatch.setattr(grpo_trainer.logger, "warning", warned.append)
+    trainer = bench.trainer(config(scale_rewards=scale), partly)
+    inputs = [{"row": row, "prompt": str(row)} for row in bench.rows()]
+    ours = trainer._generate_and_score_completions(inputs)["advantages"]
+    trls = super(grpo.GroupTrainer, trainer)._generate_and_score_completions(inputs)["advantages"]
+    assert ours == pytest.approx(trls, abs=1e-5)
+    assert ours[[1, 4, 5, 6, 7]].tolist() == [0.0] * 5
+    assert ours[[0, 2, 3]].abs().min() > 0.01
+    # Rewards 1/8, 3/8 and 4/8 are left: mean 1/3.
+    if scale == "none":
+        assert ours[[0, 2, 3]].tolist() == pytest.approx([-5 / 24, 1 / 24, 4 / 24], abs=1e-6)
+    assert "All reward functions returned None" in warned[0]
+    assert trainer._metrics["train"]["reward"][-1] == pytest.approx(1 / 3)
 
 
 def test_a_prompt_computed_once_gives_what_a_row_for_each_answer_gives(bench) -> None:

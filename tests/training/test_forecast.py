@@ -81,7 +81,15 @@ def test_equal_input_gives_equal_output() -> None:
 def test_what_cannot_be_forecast_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         forecast_flat_share([[0.0, 1.0]], (0,))
-    with pytest.raises(ValueError, match="not finite"):
-        forecast_flat_share([[0.0, float("nan")]], (2,))
+    with pytest.raises(ValueError, match="infinite"):
+        forecast_flat_share([[0.0, float("inf")]], (2,))
     with pytest.raises(ValueError, match="shape"):
         forecast_flat_share([], (2,))
+
+
+def test_answers_without_a_reward_take_no_part_in_a_forecast() -> None:
+    none = float("nan")
+    graded = [[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]
+    assert forecast_flat_share([*graded, [none] * 3], SIZES) == forecast_flat_share(graded, SIZES)
+    assert plug_in_flat_share([[0.0, 1.0, none], [none] * 3], 2) == 0.5
+    assert forecast_flat_share([[none, none]], SIZES) == ()

@@ -42,13 +42,13 @@ class Group:
 
     @property
     def rewards(self) -> tuple[float, ...]:
-        """Value of each score."""
-        return tuple(score.value for score in self.scores)
+        """What each answer earned; NaN where no reward applies to it."""
+        return tuple(score.earned for score in self.scores)
 
     @property
     def flat(self) -> bool:
         """Whether all answers earned the same, so that nothing can be learned from them."""
-        return len(set(self.rewards)) == 1
+        return bool(objectives.flat_groups([self.rewards])[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Rollout:
         number: Which drawing of the run this is, from 0.
         groups: P groups.
         drawn: Groups that were drawn, those that were replaced included.
-        flat: How many of all drawn were flat.
+        flat: How many of all drawn were flat; a group with fewer than two rewards is.
     """
 
     number: int
@@ -69,21 +69,25 @@ class Rollout:
 
     @property
     def rewards_PG(self) -> npt.NDArray[np.float64]:
-        """Rewards of all groups."""
+        """Rewards of all groups; NaN where none applies."""
         return np.array([group.rewards for group in self.groups], dtype=np.float64)
 
     def metrics(self) -> dict[str, float]:
         """Numbers that no trainer knows, by the names that a rehearsal uses."""
-        scores = [score for group in self.groups for score in group.scores]
+        drawn = [score for group in self.groups for score in group.scores]
+        scores = [score for score in drawn if score.applies]
         completions = [completion for group in self.groups for completion in group.completions]
-        unreadable = sum(score.reading.how is How.UNREADABLE for score in scores)
         cut = sum(completion.finish is not Finish.STOP for completion in completions)
         found = {
-            "reward/mean": float(self.rewards_PG.mean()),
             "reward/flat_groups": self.flat / self.drawn,
-            "answers/unreadable": unreadable / len(scores),
             "completions/truncated": cut / len(completions),
         }
+        if scores:
+            unreadable = sum(score.reading.how is How.UNREADABLE for score in scores)
+            found["reward/mean"] = float(np.nanmean(self.rewards_PG))
+            found["answers/unreadable"] = unreadable / len(scores)
+        if len(scores) < len(drawn):
+            found["reward/not_applicable"] = 1 - len(scores) / len(drawn)
         if self.drawn > len(self.groups):
             found["reward/flat_groups_left"] = float(np.mean([group.flat for group in self.groups]))
             found["reward/resampled_groups"] = float(self.drawn - len(self.groups))

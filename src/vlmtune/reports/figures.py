@@ -120,7 +120,7 @@ def _temperature_figure(run: Mapping[str, JSON]) -> Figure:
         (
             f"T {record['temperature']:g}{' · run' if record['chosen'] else ''}",
             str(record["prompts"]),
-            f"{record['reward_mean']:.2f}",
+            "none" if record["reward_mean"] is None else f"{record['reward_mean']:.2f}",
             f"{record['unreadable']:.0%}",
             f"{record['flat']['value']:.0%}",
         )

@@ -144,14 +144,19 @@ def parameters(count: int) -> str:
     return str(count) if count else "none"
 
 
+def _told(value: float | None) -> str:
+    """Write a number; "none" where no reward applies to enough answers."""
+    return "none" if value is None else f"{value:.2f}"
+
+
 def _grpo_cards(run: Mapping[str, JSON]) -> list[Card]:
     metrics, found = run["metrics"], run["estimates"]
-    group = f"{metrics['reward/group_std']:.2f} within a group"
+    group = f"{_told(metrics['reward/group_std'])} within a group"
     return [
         Card(
             label="Mean reward",
-            value=f"{metrics['reward/mean']:.2f}",
-            note=f"spread {metrics['reward/std']:.2f}, {group}",
+            value=_told(metrics["reward/mean"]),
+            note=f"spread {_told(metrics['reward/std'])}, {group}",
         ),
         *_share_cards(
             found,

@@ -161,7 +161,7 @@ class ExplanationReward:
         return self.with_references([pictured(example).references for example in examples])
 
     def score(self, example: Example, completion: Completion) -> Score:
-        """Grade one completion; a row to which it does not apply earns 0 and says so."""
+        """Grade one completion; a row to which it does not apply says so in `applies`."""
         return self.score_batch([example], [completion])[0] or _not_applicable()
 
     def score_batch(
@@ -233,7 +233,8 @@ def _score(parts: Mapping[str, float], text: str, why: str) -> Score:
 
 
 def _not_applicable() -> Score:
-    return _score({"explanation": 0.0}, "", "not applicable: no references or no picture")
+    why = "not applicable: no references or no picture"
+    return replace(_score({"explanation": 0.0}, "", why), parts={}, applies=False)
 
 
 def _opened(rows: Sequence[Pictured]) -> list[PIL.Image.Image]:

@@ -52,6 +52,15 @@ class Part:
         given: Mapping[str, JSON],
     ) -> list[Score | None]:
         """Grade a batch; None where the reward does not apply."""
+        scores = self._scores(examples, completions, given)
+        return [None if score is None or not score.applies else score for score in scores]
+
+    def _scores(
+        self,
+        examples: Sequence[Example],
+        completions: Sequence[str],
+        given: Mapping[str, JSON],
+    ) -> Sequence[Score | None]:
         if isinstance(self.reward, CustomReward):
             values = self.reward(completions=completions, **given)
             return [
@@ -133,7 +142,8 @@ class WeightedReward:
             completion_ids: Token ids, passed on to a user's function.
 
         Returns:
-            Scores whose parts are those of the rewards, and the value of each under its own name.
+            Scores whose parts are those of the rewards, and the value of each under its own name;
+            one to which none of the rewards applies says so in `applies`.
 
         Raises:
             RewardError: If a reward fails or gives what is no number.
@@ -196,6 +206,7 @@ class WeightedReward:
             parts=parts,
             reading=next((one for one in read if one.how is not How.UNREADABLE), _UNREAD),
             why="; ".join(whys),
+            applies=total is not None,
         )
 
 

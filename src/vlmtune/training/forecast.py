@@ -63,19 +63,23 @@ def forecast_flat_share(
     """Forecast the share of flat groups for other group sizes.
 
     Args:
-        rewards_PG: Observed rewards, float64 [P, G], finite, P >= 1, G >= 1.
+        rewards_PG: Observed rewards, float64 [P, G], P >= 1, G >= 1, finite or NaN. NaN stands
+            for a completion to which no reward applies; it is left out, and so is a prompt that
+            has no other.
         generations: Group sizes to forecast, each >= 1.
         seed: Fixes the draws behind the interval.
 
     Returns:
-        One forecast for each of `generations`, in that order.
+        One forecast for each of `generations`, in that order; none without any reward.
 
     Raises:
-        ValueError: If the shape does not fit, a reward is not finite or a group size is below 1.
+        ValueError: If the shape does not fit, a reward is infinite or a group size is below 1.
     """
     counts = _reward_counts(rewards_PG)
     if any(size < 1 for size in generations):
         raise ValueError(f"group sizes are {list(generations)}; each must be at least 1")
+    if not len(counts):
+        return ()
     tails = _tails(counts)
     alphas = _CONCENTRATIONS[:, None] * _means(tails)
     weights = _posterior(tails, alphas, prompts=len(counts))
@@ -106,9 +110,10 @@ def _reward_counts(rewards_PG: npt.ArrayLike) -> Counts:
     rewards = np.asarray(rewards_PG, dtype=np.float64)
     if rewards.ndim != 2 or 0 in rewards.shape:
         raise ValueError(f"rewards have shape {rewards.shape}; [P, G], neither empty, is needed")
-    if not np.isfinite(rewards).all():
-        raise ValueError("a reward is not finite; the reward function has a bug")
-    values = np.unique(rewards)
+    if np.isinf(rewards).any():
+        raise ValueError("a reward is infinite; the reward function has a bug")
+    rewards = rewards[~np.isnan(rewards).all(axis=1)]
+    values = np.unique(rewards[~np.isnan(rewards)])
     counts: Counts = (rewards[:, :, None] == values).sum(axis=1).astype(np.int64)
     if len(values) == 1:
         # One reward only: keep room for another, or the forecast would be certain.

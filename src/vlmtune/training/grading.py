@@ -39,7 +39,8 @@ class Graded:
 
     Attributes:
         scores: [P][G], as the reward gave them.
-        rewards_PG: Float64 [P, G]; 0 where the reward was no number from 0 to its largest.
+        rewards_PG: Float64 [P, G]; 0 where the reward was no number from 0 to its largest, NaN
+            where no reward applies.
         invalid: "id: value" of each such reward.
     """
 
@@ -61,10 +62,23 @@ class Graded:
 
     @property
     def unreadable_PG(self) -> npt.NDArray[np.bool_]:
-        """True where no answer could be read."""
+        """True where no answer could be read by a reward that applies."""
         return np.array(
-            [[score.reading.how is How.UNREADABLE for score in group] for group in self.scores]
+            [
+                [score.applies and score.reading.how is How.UNREADABLE for score in group]
+                for group in self.scores
+            ]
         )
+
+    @property
+    def known_PG(self) -> npt.NDArray[np.bool_]:
+        """True where a reward applies."""
+        return ~np.isnan(self.rewards_PG)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean reward of the answers to which one applies; None without such answers."""
+        return mean_of(self.rewards_PG)
 
 
 def grade_groups(
@@ -84,11 +98,14 @@ def grade_groups(
     """
     scores = tuple(_grouped(reward, examples, completions, asked=asked))
     values = np.array([[score.value for score in group] for group in scores], dtype=np.float64)
+    applies = np.array([[score.applies for score in group] for group in scores], dtype=np.bool_)
     valid = np.isfinite(values) & (values >= 0) & (values <= largest(reward) * (1 + _ROUNDING))
     invalid = tuple(
-        f"{examples[row].id}: {values[row, column]}" for row, column in np.argwhere(~valid)
+        f"{examples[row].id}: {values[row, column]}"
+        for row, column in np.argwhere(applies & ~valid)
     )
-    return Graded(scores=scores, rewards_PG=np.where(valid, values, 0.0), invalid=invalid)
+    rewards_PG = np.where(applies, np.where(valid, values, 0.0), np.nan)
+    return Graded(scores=scores, rewards_PG=rewards_PG, invalid=invalid)
 
 
 def largest(reward: RewardFunction) -> float:
@@ -131,7 +148,7 @@ def graded_records(
         records.append(
             completion_record(completion)
             | {
-                "reward": finite(score.value),
+                "reward": finite(score.earned),
                 "parts": {name: finite(value) for name, value in score.parts.items()},
                 "reading": {"value": score.reading.value, "how": score.reading.how.value},
                 # A reward without an accuracy says nothing about right and wrong.
@@ -160,8 +177,9 @@ def reward_checks(
     reward: RewardFunction, examples: Sequence[Example], graded: Graded, *, style: str
 ) -> list[Check]:
     """Ask the reward about answers whose worth is known."""
-    total, top = graded.rewards_PG.size, largest(reward)
+    total, top = int(graded.known_PG.sum()), largest(reward)
     return [
+        *_applies_check(graded),
         judged(
             "rewards_valid",
             f"{len(graded.invalid)} of {total} rewards are no number in [0, {top:g}]: "
@@ -183,18 +201,44 @@ def batch_advantages(graded: Graded, *, config: RunConfig) -> npt.NDArray[np.flo
     return objectives.group_advantages(graded.rewards_PG, scale=config.grpo.scale_rewards)
 
 
+def mean_of(rewards: npt.NDArray[np.float64]) -> float | None:
+    """Average rewards that apply; None where there are none."""
+    known = rewards[~np.isnan(rewards)]
+    return float(known.mean()) if known.size else None
+
+
+def spread_of(rewards: npt.NDArray[np.float64]) -> float | None:
+    """Take the sample standard deviation of rewards that apply; None of fewer than two."""
+    known = rewards[~np.isnan(rewards)]
+    return float(known.std(ddof=1)) if known.size > 1 else None
+
+
 def finite(value: float) -> float | None:
     """Keep a number that JSON can hold; None stands for NaN and infinities."""
     return float(value) if math.isfinite(value) else None
 
 
-def _gold_check(reward: RewardFunction, examples: Sequence[Example], *, style: str) -> Check:
-    missed = [
-        example.id
-        for example in _answered(examples)
-        if not _pays_gold(reward, example, style=style)
+def _applies_check(graded: Graded) -> list[Check]:
+    """Say how many answers no reward applies to; nothing where there are none."""
+    left_out = int((~graded.known_PG).sum())
+    if not left_out:
+        return []
+    return [
+        judged(
+            "rewards_apply",
+            f"no reward applies to {left_out} of {graded.known_PG.size} answers; they are left out "
+            "of every mean, and nothing is learned from them",
+            fail=left_out == graded.known_PG.size,
+            warn=True,
+            remedy="add a reward that grades such rows, or leave the rows out",
+        )
     ]
-    asked = len(_answered(examples))
+
+
+def _gold_check(reward: RewardFunction, examples: Sequence[Example], *, style: str) -> Check:
+    paid = {example.id: _pays_gold(reward, example, style=style) for example in _answered(examples)}
+    missed = [name for name, pays in paid.items() if pays is False]
+    asked = sum(pays is not None for pays in paid.values())
     return judged(
         "gold_answers",
         f"{len(missed)} of {asked} gold answers would not earn full marks: {listed(missed)}"
@@ -206,10 +250,15 @@ def _gold_check(reward: RewardFunction, examples: Sequence[Example], *, style: s
     )
 
 
-def _pays_gold(reward: RewardFunction, example: Example, *, style: str) -> bool:
-    """Without an accuracy there are no full marks; then the gold must at least earn something."""
+def _pays_gold(reward: RewardFunction, example: Example, *, style: str) -> bool | None:
+    """Without an accuracy there are no full marks; then the gold must at least earn something.
+
+    None where the reward does not apply to the row.
+    """
     said = prompts.target_text(style=style, answer=str(example.answer), rationale=_THOUGHT)
     score = reward.score(example, said)
+    if not score.applies:
+        return None
     return score.parts["accuracy"] >= 1.0 if "accuracy" in score.parts else score.value > 0.0
 
 

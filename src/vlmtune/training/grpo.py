@@ -1,14 +1,16 @@
 """Group relative policy optimisation: prompts, the reward, and a record of what was answered."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from vlmtune.config import RunConfig
 from vlmtune.data.training_sets import TrainingSets
+from vlmtune.errors import RewardError
 from vlmtune.language import prompts
 from vlmtune.protocols import Journal
 from vlmtune.rewards import build_reward
-from vlmtune.training.grading import grade_groups
+from vlmtune.training.grading import Graded, grade_groups
 from vlmtune.training.samples import SampleBook
 from vlmtune.types import Completion, Example, Lesson, Prompt, Score, Start, TrainResult
 
@@ -40,7 +42,9 @@ def train(
     ) -> Sequence[Sequence[Score]]:
         """Grade groups through the one place that a rehearsal grades through."""
         rows = [examples[prompt.example_id] for prompt in asked]
-        return grade_groups(reward, rows, completions, asked=asked).scores
+        graded = grade_groups(reward, rows, completions, asked=asked)
+        _refuse_unnumbered(reward.name, graded)
+        return graded.scores
 
     result: TrainResult = backend.train_grpo(
         config,
@@ -52,6 +56,16 @@ def train(
         observe=book.write,
     )
     return result
+
+
+def _refuse_unnumbered(name: str, graded: Graded) -> None:
+    for group in graded.scores:
+        for score in group:
+            if not math.isfinite(score.value):
+                raise RewardError(
+                    f"reward '{name}' gave {score.value} ({score.why or 'without a reason'}); a "
+                    "finite number is needed: correct the reward"
+                )
 
 
 def questions(examples: Sequence[Example], *, style: str) -> list[Lesson]:

@@ -35,7 +35,9 @@ from vlmtune.training.grading import (
     batch_advantages,
     grade_groups,
     graded_records,
+    mean_of,
     reward_checks,
+    spread_of,
 )
 from vlmtune.training.row_checks import (
     EncodedRow,
@@ -187,7 +189,7 @@ def _temperature_record(bench: Bench, temperature: float, graded: Graded) -> Rec
         "chosen": temperature == bench.config.grpo.temperature,
         "generations": graded.rewards_PG.shape[1],
         "prompts": len(flat),
-        "reward_mean": float(graded.rewards_PG.mean()),
+        "reward_mean": graded.mean,
         "unreadable": float(graded.unreadable_PG.mean()),
         "flat": asdict(share(int(flat.sum()), len(flat))),
         "forecast": [asdict(point) for point in forecast],
@@ -210,12 +212,13 @@ def _estimates(rollout: Rollout) -> dict[str, Estimate]:
 
 def _metrics(rollout: Rollout, estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
     rewards, lengths = rollout.graded.rewards_PG, rollout.lengths_PG
+    spreads = [spread for group in rewards if (spread := spread_of(group)) is not None]
     found: dict[str, float | None] = {
         "prompts": float(rewards.shape[0]),
         "completions": float(rewards.size),
-        "reward/mean": float(rewards.mean()),
-        "reward/std": float(rewards.std(ddof=1)),
-        "reward/group_std": float(rewards.std(axis=1, ddof=1).mean()),
+        "reward/mean": rollout.graded.mean,
+        "reward/std": spread_of(rewards),
+        "reward/group_std": float(np.mean(spreads)) if spreads else None,
         "reward/flat_groups": estimates["flat_groups"].value,
         "answers/unreadable": estimates["unreadable"].value,
         "completions/truncated": estimates["truncated"].value,
@@ -223,6 +226,8 @@ def _metrics(rollout: Rollout, estimates: Mapping[str, Estimate]) -> dict[str, f
         "completions/min_length": float(lengths.min()),
         "completions/max_length": float(lengths.max()),
     }
+    if not rollout.graded.known_PG.all():
+        found["reward/not_applicable"] = float((~rollout.graded.known_PG).mean())
     for name in rollout.graded.part_names:
         part = rollout.graded.part_PG(name)
         # A part may exist for some kinds only; its mean is over the scores that have it.
@@ -291,7 +296,7 @@ def _answer_checks(
 
 
 def _signal_checks(rollout: Rollout, estimates: Mapping[str, Estimate]) -> list[Check]:
-    rewards = rollout.graded.rewards_PG
+    rewards = rollout.graded.rewards_PG[rollout.graded.known_PG]
     values, counts = np.unique(rewards, return_counts=True)
     flat = estimates["flat_groups"]
     groups = len(rollout.flat_P)
@@ -302,8 +307,8 @@ def _signal_checks(rollout: Rollout, estimates: Mapping[str, Estimate]) -> list[
             f"{len(values)} different rewards, the most frequent in "
             f"{percent(float(counts.max() / rewards.size))} of the answers"
             if len(values) > 1
-            else f"all {rewards.size} answers earn {values[0]:g}",
-            fail=len(values) == 1,
+            else f"all {rewards.size} answers earn {values[0] if values.size else 'nothing'}",
+            fail=len(values) < 2,
             remedy="there is nothing to learn from equal rewards",
         ),
         judged(
@@ -329,8 +334,8 @@ def _records(
             | {
                 "prompt_tokens": len(row.encoded.prompt_ids),
                 "image_tokens": row.encoded.image_tokens,
-                "reward_mean": float(rewards.mean()),
-                "reward_std": float(rewards.std(ddof=1)),
+                "reward_mean": mean_of(rewards),
+                "reward_std": spread_of(rewards),
                 "flat": bool(rollout.flat_P[index]),
                 "completions": graded_records(
                     rollout.completions[index],
@@ -353,7 +358,7 @@ def _kind_details(examples: Sequence[Example], rollout: Rollout) -> list[Record]
                 "kind": kind.value,
                 "prompts": len(rows),
                 "completions": len(rows) * accuracy.shape[1],
-                "reward_mean": float(rollout.graded.rewards_PG[rows].mean()),
+                "reward_mean": mean_of(rollout.graded.rewards_PG[rows]),
                 "accuracy": asdict(clustered_share(accuracy[rows] == 1.0)) if known else None,
                 "unreadable": float(rollout.graded.unreadable_PG[rows].mean()),
                 "flat": float(rollout.flat_P[rows].mean()),
@@ -364,14 +369,14 @@ def _kind_details(examples: Sequence[Example], rollout: Rollout) -> list[Record]
 
 def _extremes(examples: Sequence[Example], rollout: Rollout) -> dict[str, JSON]:
     """Name the groups with the highest and the lowest mean reward; ties keep the rows' order."""
-    means = rollout.graded.rewards_PG.mean(axis=1)
-    order = [int(index) for index in np.argsort(-means, kind="stable")]
+    means = [mean_of(group) for group in rollout.graded.rewards_PG]
+    graded = [index for index, mean in enumerate(means) if mean is not None]
+    order = sorted(graded, key=lambda index: -(means[index] or 0.0))
 
     def told(indices: Sequence[int]) -> list[Record]:
         """Name groups with their means."""
         return [
-            {"example_id": examples[index].id, "reward_mean": float(means[index])}
-            for index in indices
+            {"example_id": examples[index].id, "reward_mean": means[index]} for index in indices
         ]
 
     count = min(EXTREMES, len(order) // 2)

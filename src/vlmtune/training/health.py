@@ -22,6 +22,7 @@ from vlmtune.types import JSON, Stage
 
 FEWEST = 5
 """Lines below which nothing is said about a trend."""
+_FLAT = "reward/flat_groups"
 _MANY_FLAT = 0.6
 _MUCH_CUT = 0.2
 _FAR_KL = 1.0
@@ -101,6 +102,7 @@ def judge(config: RunConfig, lines: Sequence[Line]) -> tuple[Check, ...]:
 def _grpo(config: RunConfig, lines: Sequence[Line]) -> list[Check | None]:
     return [
         _trend(lines, "reward/mean", name="reward", good="rose"),
+        _not_graded(lines),
         _flat(lines),
         _kl(config, lines),
         _length(config, lines),
@@ -164,8 +166,22 @@ def _held_out(lines: Sequence[Line]) -> Check | None:
     )
 
 
+def _not_graded(lines: Sequence[Line]) -> Check | None:
+    """Say to how many answers no reward applied; nothing where there were none."""
+    shares = [line.get("reward/not_applicable", 0.0) for line in lines if _FLAT in line]
+    if not any(shares):
+        return None
+    return judged(
+        "not_graded",
+        f"no reward applied to {percent(sum(shares) / len(shares))} of the answers, from which "
+        "nothing was learned",
+        warn=True,
+        remedy="add a reward that grades such rows, or leave the rows out",
+    )
+
+
 def _flat(lines: Sequence[Line]) -> Check | None:
-    share = _mean(lines, "reward/flat_groups")
+    share = _mean(lines, _FLAT)
     if share is None:
         return None
     return judged(

@@ -11,11 +11,13 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from vlmtune.backends.rollouts import Group, Rollout, advantages
 from vlmtune.config import RunConfig
 from vlmtune.reports import sample_page, thumbnails
 from vlmtune.training.findings import Record, percent
-from vlmtune.training.grading import graded_records
+from vlmtune.training.grading import graded_records, mean_of, spread_of
 from vlmtune.training.row_checks import row_record
 from vlmtune.training.run_directory import SAMPLES, as_line
 from vlmtune.types import Example
@@ -83,10 +85,9 @@ class SampleBook:
             records[:MOST_PROMPTS],
             pictures=thumbnails.make(images),
             title=f"{self._config.run_name or 'GRPO'}, after {step} updates",
-            sentence=f"Mean reward {numbers['reward/mean']:.3f} over {len(rollout.groups)} "
-            f"prompts; {percent(numbers['reward/flat_groups'])} of the groups drawn are flat, "
-            f"{percent(numbers['answers/unreadable'])} of the answers unreadable, "
-            f"{percent(numbers['completions/truncated'])} cut off.",
+            sentence=f"{_graded(numbers)} over {len(rollout.groups)} prompts; "
+            f"{percent(numbers['reward/flat_groups'])} of the groups drawn are flat, "
+            f"{percent(numbers['completions/truncated'])} of the answers cut off.",
         )
 
     def _forget_from(self, step: int) -> None:
@@ -115,12 +116,18 @@ def _is_before(line: str, step: int) -> bool:
         return False
 
 
+def _graded(numbers: Mapping[str, float]) -> str:
+    if "reward/mean" not in numbers:
+        return "No reward applies"
+    unread = percent(numbers["answers/unreadable"])
+    return f"Mean reward {numbers['reward/mean']:.3f}, {unread} of the answers unreadable,"
+
+
 def _record(group: Group, gained: Sequence[float], example: Example) -> Record:
-    mean = sum(group.rewards) / len(group.rewards)
-    spread = sum((reward - mean) ** 2 for reward in group.rewards) / (len(group.rewards) - 1)
+    rewards = np.array(group.rewards)
     return row_record(example, group.prompt) | {
-        "reward_mean": mean,
-        "reward_std": spread**0.5,
+        "reward_mean": mean_of(rewards),
+        "reward_std": spread_of(rewards),
         "flat": group.flat,
         "completions": graded_records(group.completions, group.scores, gained),
     }

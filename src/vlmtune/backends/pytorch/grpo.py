@@ -182,13 +182,14 @@ class Desk:
         found = self._read.get(row)
         return self._loaded.reader.read(self.prompts[row]) if found is None else found
 
-    def total(self, *, prompts: Sequence[str], **columns: object) -> list[float]:
+    def total(self, *, prompts: Sequence[str], **columns: object) -> list[float | None]:
         """Tell TRL what the answers drawn last have earned; they were graded when drawn.
 
-        TRL logs it as rewards/total.
+        TRL logs it as rewards/total, and warns of those to which no reward applies.
         """
         assert self.rollout is not None
-        found = [reward for group in self.rollout.groups for reward in group.rewards]
+        scores = [score for group in self.rollout.groups for score in group.scores]
+        found = [score.value if score.applies else None for score in scores]
         assert len(found) == len(prompts)
         return found
 

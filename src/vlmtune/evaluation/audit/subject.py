@@ -91,7 +91,7 @@ class Subject:
         if not hasattr(self.reward, "score"):
             return Paid(value=self.pay_batch([example], [completion])[0])
         score = self.reward.score(example, completion)
-        if score is None:
+        if score is None or not score.applies:
             return Paid(value=None)
         return Paid(value=float(score.value) / self.largest, why=score.why)
 
