@@ -127,7 +127,10 @@ def test_the_arguments_are_ones_that_trl_takes():
 
 
 BAD = [
-    ({"model.start_adapter": "stack", "model.start_from": "x"}, r"start_adapter: stack"),
+    (
+        {"model.start_adapter": "stack", "model.start_from": "x", "hardware.fsdp": "full_shard"},
+        r"start_adapter: stack holds a part of each weight still",
+    ),
     ({"model.start_adapter": "merge"}, r"start_adapter: merge needs model\.start_from"),
     (
         {"model.start_adapter": "merge", "model.start_from": "x", "model.quantization": "4bit"},

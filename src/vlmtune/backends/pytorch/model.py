@@ -41,6 +41,7 @@ class LoadedModel:
         end_ids: Ids that end a completion.
         suppressed: Ids that are never drawn: they stand for pixels.
         device: "cuda", "cpu" or "mps".
+        held_rank: Ranks of the adapter that belong to an earlier one, and do not move.
     """
 
     network: Any
@@ -50,6 +51,7 @@ class LoadedModel:
     end_ids: frozenset[int]
     suppressed: tuple[int, ...]
     device: str
+    held_rank: int = 0
 
     @property
     def base(self) -> Any:

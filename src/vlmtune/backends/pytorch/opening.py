@@ -52,7 +52,9 @@ def open_model(config: RunConfig, start: Start, journal: Journal) -> LoadedModel
         processes.team().gather(None)
         loaded.network.name_or_path = str(base)
         adapter = None
-    loaded = adapt(loaded, settings.tuning(config), seed=config.seed, adapter=adapter)
+    loaded = adapt(
+        loaded, settings.tuning(config), seed=config.seed, adapter=adapter, stack=start.stack
+    )
     weight_groups(loaded, settings.rates(config), weight_decay=config.training.weight_decay)
     counts = trained_counts(loaded)
     _log.info("training %s of %s weights", sum(counts.values()) - counts["all"], counts["all"])

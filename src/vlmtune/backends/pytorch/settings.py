@@ -63,11 +63,12 @@ def _check_model(config: RunConfig) -> None:
 
 
 def _check_start(config: RunConfig) -> None:
-    model = config.model
-    if model.start_adapter == "stack":
+    model, hardware = config.model, config.hardware
+    if model.start_adapter == "stack" and (hardware.fsdp != "no" or hardware.deepspeed is not None):
         raise ConfigError(
-            "model.start_adapter: stack is not supported on pytorch: plain peft could not load the "
-            "pair back; use continue, or merge"
+            "model.start_adapter: stack holds a part of each weight still, which engines that "
+            "divide weights among processes cannot; use continue or merge, or leave "
+            "hardware.deepspeed and hardware.fsdp out"
         )
     if model.start_adapter != "continue" and model.start_from is None:
         raise ConfigError(
@@ -77,7 +78,7 @@ def _check_start(config: RunConfig) -> None:
     if model.start_adapter == "merge" and model.quantization != "none":
         raise ConfigError(
             "model.start_adapter: merge needs weights in full precision; set model.quantization: "
-            "none, or start_adapter: continue"
+            "none, or start_adapter: continue or stack"
         )
 
 

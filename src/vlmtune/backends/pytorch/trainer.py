@@ -25,7 +25,7 @@ import transformers
 from vlmtune.backends.pytorch import counters, processes, sharding
 from vlmtune.backends.pytorch.choices import Rates
 from vlmtune.backends.pytorch.model import LoadedModel
-from vlmtune.backends.pytorch.tuning import ADAPTER, weight_groups
+from vlmtune.backends.pytorch.tuning import ADAPTER, hold_still, weight_groups
 from vlmtune.backends.schedule import rate_factor, warmup_updates
 from vlmtune.config import RunConfig
 from vlmtune.errors import RunFailed
@@ -76,6 +76,7 @@ def house(trainer: type[Any]) -> type[Any]:
                     betas=(training.adam_beta1, training.adam_beta2),
                     eps=training.adam_epsilon,
                 )
+                hold_still(self.optimizer, self.house_loaded)
             return self.optimizer
 
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:

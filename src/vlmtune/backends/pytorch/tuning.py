@@ -6,6 +6,8 @@
 A new adapter's first values come from the seed and the layers' names, as on MLX.
 """
 
+import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +18,22 @@ import torch
 from vlmtune.backends.first_adapter import first_values
 from vlmtune.backends.pytorch.choices import Rates, Tuning
 from vlmtune.backends.pytorch.model import LoadedModel
+from vlmtune.backends.stacked import held_part, stacked
 from vlmtune.backends.targets import PARTS, Part, part_of, target_pattern
 from vlmtune.errors import CheckpointError, ConfigError
+from vlmtune.models import adapters
 
 ADAPTER = "default"
 """peft's name of the adapter that trains."""
 
 
 def adapt(
-    loaded: LoadedModel, tuning: Tuning, *, seed: int, adapter: Path | None = None
+    loaded: LoadedModel,
+    tuning: Tuning,
+    *,
+    seed: int,
+    adapter: Path | None = None,
+    stack: bool = False,
 ) -> LoadedModel:
     """Attach an adapter and decide which weights have gradients.
 
@@ -33,6 +42,7 @@ def adapt(
         tuning: What is trained.
         seed: Fixes a new adapter's first values.
         adapter: Folder of an adapter to train on; its own rank and targets hold.
+        stack: Hold that adapter still instead, and train a new one above it.
 
     Returns:
         The same weights; the network is peft's where there is an adapter.
@@ -49,7 +59,7 @@ def adapt(
             weight.requires_grad_(part_of(name, loaded.family) in tuning.parts)
         return _checked(loaded)
     base.requires_grad_(False)
-    if adapter is not None:
+    if adapter is not None and not stack:
         return _checked(replace(loaded, network=_continued(base, adapter)))
     language_or_vision = tuning.parts - {"projector"}
     if not language_or_vision:
@@ -61,6 +71,8 @@ def adapt(
     targets = target_pattern(
         _linear_layers(loaded), loaded.family, parts=tuning.parts, wanted=tuning.targets
     )
+    if adapter is not None:
+        return _checked(_above(loaded, tuning, adapter, targets=targets, seed=seed))
     settings = peft.LoraConfig(
         r=tuning.rank,
         lora_alpha=tuning.alpha,
@@ -76,6 +88,63 @@ def adapt(
     network = peft.get_peft_model(base, settings)
     _draw(network, seed=seed)
     return _checked(replace(loaded, network=network))
+
+
+def _above(
+    loaded: LoadedModel, tuning: Tuning, adapter: Path, *, targets: str, seed: int
+) -> LoadedModel:
+    """Attach an adapter whose first ranks are another's, which get no gradient."""
+    sizes = {
+        name: (module.out_features, module.in_features)
+        for name, module in loaded.network.named_modules()
+        if isinstance(module, torch.nn.Linear) and re.fullmatch(targets, name)
+    }
+    both = stacked(
+        adapters.read(adapter),
+        sizes,
+        rank=tuning.rank,
+        alpha=tuning.alpha,
+        dropout=tuning.dropout,
+        targets=targets,
+        seed=seed,
+    )
+    with tempfile.TemporaryDirectory(prefix="vlmtune-stacked-") as folder:
+        adapters.write(both.adapter, Path(folder))
+        network = _continued(loaded.network, Path(folder))
+    for name, weight in network.named_parameters():
+        if weight.requires_grad:
+            weight.register_hook(_Still(held_part(name, both.held)))
+    return replace(loaded, network=network, held_rank=both.held)
+
+
+class _Still:
+    """Takes the gradient away from a part of a weight."""
+
+    def __init__(self, part: tuple[slice, slice]) -> None:
+        self._part = part
+
+    def __call__(self, gradient: torch.Tensor) -> torch.Tensor:
+        gradient = gradient.clone()
+        gradient[self._part] = 0
+        return gradient
+
+
+def hold_still(optimizer: torch.optim.Optimizer, loaded: LoadedModel) -> None:
+    """Keep the adapter below a stacked one as it is, whatever weight decay does to the rest."""
+    if not loaded.held_rank:
+        return
+    kept = []
+    for name, weight in loaded.network.named_parameters():
+        if weight.requires_grad:
+            part = held_part(name, loaded.held_rank)
+            kept.append((weight, part, weight.detach()[part].clone()))
+
+    def restore(*_: Any) -> None:
+        with torch.no_grad():
+            for weight, part, values in kept:
+                weight[part] = values
+
+    optimizer.register_step_post_hook(restore)
 
 
 def _draw(network: Any, *, seed: int) -> None:
@@ -219,5 +288,6 @@ def trained_counts(loaded: LoadedModel) -> dict[str, int]:
     for name, weight in loaded.network.named_parameters():
         counts["all"] += weight.numel()
         if weight.requires_grad:
-            counts[part_of(name, loaded.family)] += weight.numel()
+            held = weight[held_part(name, loaded.held_rank)].numel() if loaded.held_rank else 0
+            counts[part_of(name, loaded.family)] += weight.numel() - held
     return {str(part): count for part, count in counts.items()}
