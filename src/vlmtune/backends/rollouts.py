@@ -109,11 +109,11 @@ def roll_out(
     sampling: Sampling,
     number: int,
     resample: int = 0,
+    team: Team = ALONE,
 ) -> Rollout:
     """Draw and grade the groups of one update.
 
     Args:
-    team: Team = ALONE,
         generator: The model as it is now.
         rows: Places of the P prompts to ask.
         prompts: All prompts of the run, by place; others than `rows` serve as replacements.
@@ -121,11 +121,11 @@ def roll_out(
         sampling: How to draw; its seed is the run's, and each drawing has its own.
         number: Which drawing of the run this is, from 0.
         resample: How often a flat group is replaced by another prompt's, at most.
+        team: Processes that draw other rows of the same update; all get what one process would.
 
     Source: Yu et al. 2025, arXiv:2503.14476, section 3.2 (dynamic sampling), bounded by `resample`.
     """
     groups = _groups(generator, rows, prompts, grade=grade, sampling=_own(sampling, number, 0))
-        team: Processes that draw other rows of the same update; all get what one process would.
     drawn, flat = len(groups), sum(group.flat for group in groups)
     asked = [row for part in team.gather(list(rows)) for row in part] if resample else []
     spare = _spare(len(prompts), asked, seed=sampling.seed, number=number)
@@ -135,6 +135,12 @@ def roll_out(
         if not places:
             break
         others, spare = spare[: len(places)], spare[len(places) :]
+        first = team.rank * len(groups)
+        own = {
+            place - first: other
+            for place, other in zip(places, others, strict=True)
+            if first <= place < first + len(groups)
+        }
         replaced = _groups(
             generator,
             list(own.values()),
@@ -143,21 +149,11 @@ def roll_out(
             sampling=_own(sampling, number, attempt),
         )
         for place, group in zip(own, replaced, strict=True):
-        first = team.rank * len(groups)
-        own = {
-            place - first: other
-            for place, other in zip(places, others, strict=True)
-            if first <= place < first + len(groups)
-        }
             groups[place] = group
         drawn += len(replaced)
         flat += sum(group.flat for group in replaced)
     return Rollout(number=number, groups=tuple(groups), drawn=drawn, flat=flat)
 
-
-def advantages(rewards_PG: npt.ArrayLike, *, scale: objectives.Scale) -> npt.NDArray[np.float64]:
-    """Compare the answers of each group, as `objectives.group_advantages` says, [P, G]."""
-    return objectives.group_advantages(rewards_PG, scale=scale)
 
 def gathered(rollout: Rollout, prompts: Sequence[Prompt], *, team: Team) -> Rollout:
     """Put together what the processes of a team drew for one update, in the order of their ranks.
@@ -184,6 +180,10 @@ def gathered(rollout: Rollout, prompts: Sequence[Prompt], *, team: Team) -> Roll
     )
 
 
+def advantages(rewards_PG: npt.ArrayLike, *, scale: objectives.Scale) -> npt.NDArray[np.float64]:
+    """Compare the answers of each group, as `objectives.group_advantages` says, [P, G]."""
+    return objectives.group_advantages(rewards_PG, scale=scale)
+
 
 def _groups(
     generator: Generator,
@@ -193,12 +193,12 @@ def _groups(
     grade: Grade,
     sampling: Sampling,
 ) -> list[Group]:
+    if not rows:
+        return []
     asked = [prompts[row] for row in rows]
     completions = generator.generate(asked, sampling)
     scores = grade(asked, completions)
     return [
-    if not rows:
-        return []
         Group(row=row, prompt=prompt, completions=tuple(answers), scores=tuple(earned))
         for row, prompt, answers, earned in zip(rows, asked, completions, scores, strict=True)
     ]

@@ -66,10 +66,10 @@ def open_model(config: RunConfig, start: Start, journal: Journal) -> LoadedModel
 def _loaded(config: RunConfig, name: str, loading: Loading) -> LoadedModel:
     resolved = resolve(name, backend="pytorch")
     available_gib = device_memory_gib(choose_device(loading.device)) or machine_memory_gib()
-    check_memory(resolved, available_gib=available_gib)
-    resolved = fetch(resolved)
     if loading.waits:
         available_gib *= processes.team().size
+    check_memory(resolved, available_gib=available_gib)
+    resolved = fetch(resolved)
     if warning := check_memory(resolved, available_gib=available_gib):
         _log.warning(warning)
     return load(resolved, loading)
@@ -93,8 +93,8 @@ def fitted(
     Raises:
         DataError: If rows are too long and the policy is error, or none is left.
     """
+    engines.refuse_mixed(config, [len(lesson.prompt.images) for lesson in lessons])
     found = fit(lessons, loaded.reader, config, room=room)
     for line in told(found):
-    engines.refuse_mixed(config, [len(lesson.prompt.images) for lesson in lessons])
         _log.warning(line)
     return list(found.lessons)

@@ -109,7 +109,6 @@ def _check_machine(config: RunConfig) -> None:
         )
 
 
-def notes(config: RunConfig) -> list[str]:
 def _check_processes(config: RunConfig) -> None:
     """Hold the processes that were started, if any were, against those that are asked for."""
     hardware, started = config.hardware, os.environ.get("WORLD_SIZE")
@@ -128,6 +127,7 @@ def _check_processes(config: RunConfig) -> None:
         )
 
 
+def notes(config: RunConfig) -> list[str]:
     """Say which settings have no effect in this run, and why; none is ignored in silence."""
     found = []
     if config.hardware.use_vllm and config.stage is not Stage.GRPO:
@@ -164,8 +164,8 @@ def loading(config: RunConfig) -> Loading:
         dtype=dtype,
         attention=model.attention,
         quantization=model.quantization,
-        min_pixels=model.min_pixels,
         waits=engines.divides_weights(config),
+        min_pixels=model.min_pixels,
         max_pixels=model.max_pixels,
     )
 
@@ -233,8 +233,8 @@ def arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]
         "label_smoothing_factor": 0.0,
         "average_tokens_across_devices": True,
         **_precision(config, device),
-        "gradient_checkpointing": training.gradient_checkpointing,
         **engines.arguments(config),
+        "gradient_checkpointing": training.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "torch_compile": False,
         "use_liger_kernel": False,

@@ -99,12 +99,12 @@ def house(trainer: type[Any]) -> type[Any]:
                 raise RunFailed(_not_finite(lost[0][0], self.state.global_step + 1, lost[0][1]))
             return found
 
-        def _run_epoch(self, *arguments: Any, **more: Any) -> None:
         def _prepare_for_training(self, *arguments: Any, **more: Any) -> Any:
             whole = self.is_fsdp_enabled
             with sharding.as_one_block(self.model) if whole else contextlib.nullcontext():
                 return super()._prepare_for_training(*arguments, **more)
 
+        def _run_epoch(self, *arguments: Any, **more: Any) -> None:
             # transformers looks at the count after an update only: a run that was killed while it
             # wrote its finished model would make one more.
             if self.state.global_step >= self.state.max_steps:
@@ -188,8 +188,8 @@ class JournalCallback(transformers.TrainerCallback):
             written = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             shutil.rmtree(written / REFERENCE, ignore_errors=True)
             self._journal.keep(step=state.global_step)
-
         team.gather(None)
+
 
 def prepare(
     trainer: Any,
@@ -257,13 +257,13 @@ def train(trainer: Any, loaded: LoadedModel, config: RunConfig, journal: Journal
             f"{error.strerror or error}; free space, then --resume auto goes on from the last "
             "checkpoint"
         ) from error
-    # The trainer replaces the list of end tokens by the tokenizer's one.
     except RuntimeError as error:
         if processes.is_farewell(error):
             raise RunFailed(
                 f"another process ended at update {trainer.state.global_step + 1}, and says why"
             ) from error
         raise
+    # The trainer replaces the list of end tokens by the tokenizer's one.
     loaded.base.generation_config = generation
     if not journal.stopping:
         weights = sharding.full_weights(trainer)
