@@ -4,66 +4,62 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from vlmtune.config_pipeline import BASE
-from vlmtune.evaluation import compare
+from vlmtune.errors import RunFailed
+from vlmtune.reports import pipeline_page, pipeline_story
 from vlmtune.types import JSON
 
-EVALUATIONS, RUN, METRICS = "evaluations", "run.json", "metrics.jsonl"
+FILES = ("report.json", "report.md", "report.html", "curve.svg")
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path) -> dict[str, JSON]:
     """Write report.json, report.md, report.html and curve.svg.
 
+    Args:
+        folder: The pipeline's, with at least one evaluation in it.
+
     Returns:
-        The page.
+        What report.json holds.
+
+    Raises:
+        RunFailed: If the folder cannot be written.
     """
-    report = collect(folder)
-    path = folder / "report.json"
-    part = folder / ".report.json.part"
-    part.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
-    return path
-
-
-def collect(folder: Path) -> dict[str, JSON]:
-    """Gather what a pipeline's folder holds so far."""
-    record = _json(folder / RUN)
-    names = [BASE, *(stage["name"] for stage in record["order"])]
-    found = {
-        name: compare.load(folder / EVALUATIONS / name)
-        for name in names
-        if (folder / EVALUATIONS / name / compare.REPORT).is_file()
+    report = pipeline_story.collect(folder)
+    texts = {
+        "report.json": json.dumps(report, indent=1, allow_nan=False) + "\n",
+        "report.md": pipeline_page.pipeline_text(report),
+        "report.html": pipeline_page.pipeline_page(report),
+        "curve.svg": pipeline_page.figure(report),
     }
-    models: list[dict[str, JSON]] = []
-    before: compare.Side | None = None
-    for name, side in found.items():
-        benchmarks = {
-            key: {
-                field: part[field]
-                for field in ("n", "correct", "accuracy", "wilson95", "unreadable", "groups")
-            }
-            for key, part in side.benchmarks.items()
-        }
-        paired = None if before is None else compare.compare(before, side)["benchmarks"]
-        models.append({"name": name, "benchmarks": benchmarks, "paired": paired})
-        before = side
-    return {"pipeline": record["pipeline"], "backend": record["backend"], "models": models}
+    try:
+        for name in FILES:
+            part = folder / f".{name}.part"
+            part.write_text(texts[name], encoding="utf-8", errors="replace")
+            part.replace(folder / name)
+    except OSError as error:
+        raise RunFailed(
+            f"{folder} cannot be written ({error.strerror}); free some space"
+        ) from error
+    return report
 
 
-def line(folder: Path, name: str) -> str:
-    """Say in a line how well a model did."""
-    model = next(one for one in collect(folder)["models"] if one["name"] == name)
-    return "; ".join(_told(key, part) for key, part in model["benchmarks"].items())
+def lines(report: Mapping[str, JSON], name: str) -> list[str]:
+    """Say how well a model did, and how that compares with the one before it.
 
-
-def _told(key: str, one: Mapping[str, JSON]) -> str:
-    low, high = one["wilson95"]
-    return (
-        f"{key}: {100 * one['accuracy']:.1f} % of {one['n']} (95 % interval {100 * low:.1f} to "
-        f"{100 * high:.1f}), {one['unreadable']} unreadable"
-    )
-
-
-def _json(path: Path) -> dict[str, JSON]:
-    found: dict[str, JSON] = json.loads(path.read_text(encoding="utf-8"))
+    Args:
+        report: What `write` returned.
+        name: The model.
+    """
+    names = [one["name"] for one in report["models"]]
+    place = names.index(name)
+    model = report["models"][place]
+    found = []
+    for key, one in model["benchmarks"].items():
+        low, high = one["wilson95"]
+        found.append(
+            f"{key}: {100 * one['accuracy']:.1f} % of {one['n']} (95 % interval "
+            f"{100 * low:.1f} to {100 * high:.1f}), {one['unreadable']} unreadable"
+        )
+        if model["paired"] is not None:
+            told = pipeline_story.told(name, model["paired"][key], before=names[place - 1])
+            found.append(f"{told}")
     return found

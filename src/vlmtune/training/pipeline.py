@@ -33,13 +33,16 @@ class Outcome:
 
     Attributes:
         directory: Its folder.
-        page: The page to look at, or None where it stopped before there was one.
         stopped: The signal that ended it early, or "".
     """
 
     directory: Path
-    page: Path | None
     stopped: str
+
+    @property
+    def page(self) -> Path:
+        """The page to look at."""
+        return self.directory / "report.html"
 
 
 def run(plan: Plan, *, console: Console) -> Outcome:
@@ -61,6 +64,9 @@ def run(plan: Plan, *, console: Console) -> Outcome:
         pipeline_plan.refuse_foreign(plan, where)
         where.path.mkdir(parents=True, exist_ok=True)
         state = State(where.path, _about(plan))
+        for stage in plan.stages:
+            state.refuse_other_settings(stage)
+        state.write()
         work = _Work(plan=plan, state=state, console=console, steps=_Steps(plan, console))
         try:
             stopped = work.do()
@@ -69,10 +75,11 @@ def run(plan: Plan, *, console: Console) -> Outcome:
             raise
         if stopped:
             state.end("stopped", why=stopped)
-            return Outcome(directory=plan.root, page=work.page, stopped=stopped)
+            pipeline_files.write(where.path)
+            return Outcome(directory=plan.root, stopped=stopped)
         state.end("done", model=plan.stages[-1].folder)
-        page = pipeline_files.write(where.path)
-    return Outcome(directory=plan.root, page=plan.root / page.name, stopped="")
+        pipeline_files.write(where.path)
+    return Outcome(directory=plan.root, stopped="")
 
 
 def rehearse(pipeline: Pipeline, *, console: Console) -> bool:
@@ -122,7 +129,6 @@ class _Work:
     state: State
     console: Console
     steps: _Steps
-    page: Path | None = None
 
     def do(self) -> str:
         """Go through all steps.
@@ -179,8 +185,9 @@ class _Work:
                     console=self.console,
                 )
             self.state.asked(name, of=digest, questions=asked)
-        self.page = pipeline_files.write(self.state.folder)
-        self.console.print(pipeline_files.line(self.state.folder, name), markup=False)
+        report = pipeline_files.write(self.state.folder)
+        for line in pipeline_files.lines(report, name):
+            self.console.print(line, markup=False)
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:

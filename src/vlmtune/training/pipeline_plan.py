@@ -21,6 +21,7 @@ from vlmtune.config_pipeline import Pipeline
 from vlmtune.data.leaks import find_leaks
 from vlmtune.data.training_sets import TrainingSets, load_training_sets
 from vlmtune.errors import ConfigError, DataError
+from vlmtune.reports import pipeline_files
 from vlmtune.rewards import build_reward
 from vlmtune.training import run_directory, train
 from vlmtune.training.pipeline_questions import Question, prepare_questions
@@ -210,7 +211,8 @@ def refuse_foreign(plan: Plan, where: run_directory.Place) -> None:
     found = [] if not where.path.exists() else [entry.name for entry in where.path.iterdir()]
     known = {
         *run_directory.LITTER,
-        *FILES,
+        run_directory.RUN,
+        *pipeline_files.FILES,
         EVALUATIONS,
         REHEARSALS,
         *(stage.name for stage in plan.stages),
@@ -229,7 +231,3 @@ def refuse_foreign(plan: Plan, where: run_directory.Place) -> None:
         )
     if not begun and resume.resume == "must":
         raise ConfigError(f"resume: must, and {where.shown} holds no pipeline; use --resume auto")
-
-
-FILES = ("run.json", "report.html", "report.md", "report.json", "curve.svg")
-"""What a pipeline writes beside its folders."""

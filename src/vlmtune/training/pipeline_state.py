@@ -42,7 +42,6 @@ class State:
             "evaluations": before.get("evaluations", {}),
             "seconds": before.get("seconds", {}),
         }
-        self.write()
 
     def write(self) -> None:
         """Put the record on disk, whole or not at all."""
@@ -71,11 +70,28 @@ class State:
         self.record["stages"][name] = {"from": parent}
         self.write()
 
+    def refuse_other_settings(self, stage: PlannedStage) -> None:
+        """Make sure that a finished stage was trained as it would be trained now.
+
+        Raises:
+            ConfigError: If it was not.
+        """
+        record = read_record(stage.folder)
+        if record.get("status") != "done":
+            return
+        changed = _changes(record.get("config") or {}, config_file.as_dict(stage.config))
+        if changed:
+            raise ConfigError(
+                f"stage {stage.name} in {stage.folder} was trained with other settings "
+                f"({'; '.join(changed[:5])}); restore them, delete its folder and those after it "
+                "to train them again, or name another folder with --output_dir"
+            )
+
     def is_trained(self, stage: PlannedStage, *, parent: str) -> bool:
         """Tell whether a stage is finished.
 
         Raises:
-            ConfigError: If it was trained with other settings, or from other weights.
+            ConfigError: If it started from other weights than it would now.
         """
         record = read_record(stage.folder)
         known = self.record["stages"].get(stage.name, {})
@@ -84,16 +100,7 @@ class State:
                 f"stage {stage.name} in {stage.folder} started from other weights than the stage "
                 "before it has now; delete its folder and those after it to train them again"
             )
-        if record.get("status") != "done":
-            return False
-        changed = _changes(record.get("config") or {}, config_file.as_dict(stage.config))
-        if changed:
-            raise ConfigError(
-                f"stage {stage.name} in {stage.folder} was trained with other settings "
-                f"({'; '.join(changed[:5])}); restore them, delete its folder and those after it "
-                "to train them again, or name another folder with --output_dir"
-            )
-        return True
+        return bool(record.get("status") == "done")
 
     def is_asked(self, name: str, *, of: str, questions: Mapping[str, JSON]) -> bool:
         """Tell whether an evaluation is finished, and is about these weights and questions."""
