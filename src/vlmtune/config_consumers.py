@@ -101,7 +101,7 @@ CONSUMERS: Mapping[str, Use] = MappingProxyType(
         "save": Use(by=_TRAINERS),
         "rehearsal": Use(by=frozenset({REHEARSAL}), stages=_GRPO),
         "rehearsal.max_samples": Use(by=frozenset({REHEARSAL})),
-        "rehearsal.train_steps": Use(by=frozenset({PYTORCH})),
+        "rehearsal.train_steps": Use(by=_TRAINERS),
         "hardware": Use(by=frozenset({PYTORCH})),
         "hardware.generation_batch_size": Use(by=_RUNS),
         "hardware.use_vllm": Use(by=frozenset({PYTORCH}), stages=_GRPO),

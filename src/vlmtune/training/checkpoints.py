@@ -14,6 +14,8 @@ from vlmtune.models.checkpoints import read_json
 CHECKPOINTS, SCRATCH = "checkpoints", ".writing"
 STATE = "trainer_state.json"
 """Written last by the trainer."""
+MLX_OPTIMIZER = "optimizer.safetensors"
+"""What backend mlx remembers of the gradients; PyTorch has files of its own."""
 _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
 _UNSAFE = "training_args.bin"
 
@@ -90,7 +92,8 @@ def check(checkpoint: Path) -> int:
             f"checkpoint {checkpoint} does not exist; name a folder like "
             "outputs/sft/checkpoints/step_000100"
         )
-    needed = [STATE, "optimizer.pt", "scheduler.pt"]
+    on_mlx = (checkpoint / MLX_OPTIMIZER).is_file()
+    needed = [STATE] if on_mlx else [STATE, "optimizer.pt", "scheduler.pt"]
     missing = [name for name in needed if not (checkpoint / name).is_file()]
     if not any((checkpoint / name).is_file() for name in _WEIGHTS):
         missing.append("weights")
@@ -100,6 +103,21 @@ def check(checkpoint: Path) -> int:
             "from it; name another, or start from its weights with model.start_from"
         )
     return int(read_json(checkpoint / STATE)["global_step"])
+
+
+def refuse_foreign(checkpoint: Path, backend: str) -> None:
+    """Make sure that the backend that is to go on from a checkpoint wrote it.
+
+    Raises:
+        CheckpointError: If another one did: each keeps its optimizer in its own way.
+    """
+    writer = "mlx" if (checkpoint / MLX_OPTIMIZER).is_file() else "pytorch"
+    if writer != backend:
+        raise CheckpointError(
+            f"checkpoint {checkpoint} was written by backend {writer}, and {backend} cannot go on "
+            f"from it; use --backend {writer}, or start a new run from its weights with "
+            "model.start_from"
+        )
 
 
 def to_resume(folder: Path, resume: str) -> Path | None:

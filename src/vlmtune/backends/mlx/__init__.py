@@ -1,4 +1,4 @@
-"""MLX: generation on Apple GPUs, and on any CPU for tests and demos. Never imports PyTorch.
+"""MLX: generation and training on Apple GPUs, and on any CPU for tests and demos; without PyTorch.
 
 `load_generator` returns the one door through which rehearsals, rollouts and evaluation ask a model.
 """
@@ -7,12 +7,16 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-from vlmtune.protocols import Generator
-from vlmtune.types import Problem
+from vlmtune.config import RunConfig
+from vlmtune.protocols import Generator, Journal
+from vlmtune.types import Lesson, Problem, Start, TrainResult
 
 NAME = "mlx"
+TRAINS = ("sft", "dpo")
+"""Stages that this backend trains."""
 INSTALL = 'pip install "vlmtune[mlx]" (in a checkout: pip install -e ".[mlx]")'
 
 
@@ -32,6 +36,11 @@ def check() -> list[Problem]:
     if tuple(int(part) for part in version.split(".")[:2]) != (0, 7):
         return [Problem(what=f"mlx-vlm {version} is not 0.7.x", remedy=INSTALL)]
     return []
+
+
+def check_training() -> list[Problem]:
+    """Say why it cannot train here; what generates also trains."""
+    return check()
 
 
 def load_generator(model: str, *, batch_rows: int = 64, adapter: Path | None = None) -> Generator:
@@ -69,3 +78,67 @@ def load_generator(model: str, *, batch_rows: int = 64, adapter: Path | None = N
 
         loaded = attached(loaded, adapter)
     return MLXGenerator(loaded, batch_rows=batch_rows)
+
+
+def check_settings(config: RunConfig) -> list[str]:
+    """Refuse settings that this backend cannot honour; nothing is loaded.
+
+    Returns:
+        Notes about settings without an effect.
+
+    Raises:
+        ConfigError: If a setting cannot be honoured.
+        MissingDependency: If one needs a library that is not installed.
+    """
+    from vlmtune.backends.mlx import settings
+
+    settings.check(config)
+    return settings.notes(config)
+
+
+def train_sft(
+    config: RunConfig,
+    start: Start,
+    lessons: Sequence[Lesson],
+    evaluation: Sequence[Lesson],
+    journal: Journal,
+) -> TrainResult:
+    """Train on prompts and their answers, from `start` to a finished model.
+
+    Args:
+        config: A checked config.
+        start: What to load.
+        lessons: Rows to train on.
+        evaluation: Rows whose loss is measured.
+        journal: The run.
+
+    Raises:
+        DataError: If rows are too long and the policy is error.
+        CheckpointError: If the model cannot be loaded.
+        BackendUnavailable: If the machine cannot hold the training.
+        RunFailed: If training began and could not go on.
+    """
+    from vlmtune.backends.mlx.opening import fitted, open_model
+
+    learner = open_model(config, start, journal)
+    from vlmtune.backends.mlx import sft
+
+    kept, held = fitted(config, learner, lessons), fitted(config, learner, evaluation)
+    return sft.train_sft(learner, config, kept, held, journal)
+
+
+def train_dpo(
+    config: RunConfig,
+    start: Start,
+    lessons: Sequence[Lesson],
+    evaluation: Sequence[Lesson],
+    journal: Journal,
+) -> TrainResult:
+    """Train on chosen against rejected answers; as `train_sft` otherwise."""
+    from vlmtune.backends.mlx.opening import fitted, open_model
+
+    learner = open_model(config, start, journal)
+    from vlmtune.backends.mlx import dpo
+
+    kept, held = fitted(config, learner, lessons), fitted(config, learner, evaluation)
+    return dpo.train_dpo(learner, config, kept, held, journal)

@@ -1,4 +1,4 @@
-"""The values of an adapter that a model carries: put back from a checkpoint, or added to the weights."""
+"""The values of an adapter that a model carries: put back from a checkpoint, or merged."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def put(network: Any, folder: Path) -> None:
     found = adapters.read(folder)
     layers = adapted.adapted_layers(network)
     if set(found.layers) != set(layers):
-        odd = sorted(set(found.layers) ^ set(layers))[0]
+        odd = min(set(found.layers) ^ set(layers))
         raise CheckpointError(
             f"the adapter in {folder} is on other layers than the one that trains ({odd}); restore "
             "the settings it was made with"
@@ -61,7 +61,9 @@ def merge(network: Any) -> int:
 
 def merged_weight(layer: adapted.AdaptedLinear) -> mx.array:
     """Compute W + scale B A, with rows of the length that DoRA learned; float32 [out, in]."""
-    weight = layer.linear.weight.astype(mx.float32) + layer.scale * (layer.lora_b @ layer.lora_a)
+    weight: mx.array = layer.linear.weight.astype(mx.float32)
+    weight = weight + layer.scale * (layer.lora_b @ layer.lora_a)
     if "magnitude" not in layer:
         return weight
-    return weight * (layer.magnitude / mx.linalg.norm(weight, axis=1))[:, None]
+    factor: mx.array = layer.magnitude / mx.linalg.norm(weight, axis=1)
+    return weight * factor[:, None]

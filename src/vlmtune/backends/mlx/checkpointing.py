@@ -1,8 +1,8 @@
 """Gradient checkpointing: a layer keeps its input alone and is computed again for its gradient.
 
-mlx-vlm's own switch changes a layer's class, and with it every model in the process; here the layers
-of one model get a class of their own. A layer that is computed twice would draw its dropout twice,
-so both times it begins from the same random key.
+mlx-vlm's own switch changes a layer's class, and with it every model in the process; here the
+layers of one model get a class of their own. A layer that is computed twice would draw its dropout
+twice, so both times it begins from the same random key.
 """
 
 from typing import Any
@@ -20,14 +20,15 @@ def enable(network: Any) -> None:
 
 
 def _recomputing(kind: type[Any]) -> type[Any]:
-    class Recomputing(kind):
+    class Recomputing(kind):  # type: ignore[misc]
         def __call__(self, *arguments: Any, **named: Any) -> Any:
             plain = super().__call__
             if (
                 named.get("cache") is not None
             ):  # an answer is being drawn, with keys and values kept
                 return plain(*arguments, **named)
-            high, low = mx.random.state[0].tolist()
+            key: Any = mx.random.state
+            high, low = key[0].tolist()
 
             def from_key(*inner: Any, **also: Any) -> Any:
                 mx.random.seed(high << 32 | low)

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import mlx.core as mx
-import mlx.nn as nn
 import numpy as np
 import numpy.typing as npt
 
@@ -202,19 +201,22 @@ def preference_loss(
         lengths_CB: Tokens of each answer, [2, B].
         settings: Which loss, with which beta and smoothing.
     """
-    ratios_CB = policy_CB - reference_CB
+    losses_B = _losses(policy_CB - reference_CB, lengths_CB, settings)
+    return losses_B.mean()
+
+
+def _losses(ratios_CB: mx.array, lengths_CB: mx.array, settings: DpoConfig) -> mx.array:
     beta, smoothing = settings.beta, settings.label_smoothing
     if settings.loss_type == "ipo":
         mean_CB = ratios_CB / lengths_CB
-        return mx.square(mean_CB[0] - mean_CB[1] - 1 / (2 * beta)).mean()
+        return mx.square(mean_CB[0] - mean_CB[1] - 1 / (2 * beta))
     z_B = beta * (ratios_CB[0] - ratios_CB[1])
     if settings.loss_type == "hinge":
-        return nn.relu(1 - z_B).mean()
-    right_B, wrong_B = -nn.log_sigmoid(z_B), -nn.log_sigmoid(-z_B)
+        return mx.maximum(1 - z_B, 0.0)
+    right_B, wrong_B = mx.logaddexp(-z_B, 0.0), mx.logaddexp(z_B, 0.0)
     if settings.loss_type == "robust":
-        mixed_B = (1 - smoothing) * right_B - smoothing * wrong_B
-        return mixed_B.mean() / (1 - 2 * smoothing)
-    return ((1 - smoothing) * right_B + smoothing * wrong_B).mean()
+        return ((1 - smoothing) * right_B - smoothing * wrong_B) / (1 - 2 * smoothing)
+    return (1 - smoothing) * right_B + smoothing * wrong_B
 
 
 def train_dpo(

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from vlmtune.backends.mlx.inputs import PromptReader
 from vlmtune.backends.mlx.learner import Learner
 from vlmtune.config import RunConfig
 from vlmtune.models.checkpoints import read_json
@@ -29,7 +30,7 @@ def export(learner: Learner, config: RunConfig, folder: Path) -> None:
     building.mkdir(parents=True)
     learner.write(building)
     if config.save.processor:
-        write_processor(learner, building)
+        write_processor(learner.loaded.reader, learner.folder, building)
     for path in sorted(building.iterdir()):
         path.replace(folder / path.name)
     building.rmdir()
@@ -37,12 +38,18 @@ def export(learner: Learner, config: RunConfig, folder: Path) -> None:
         _upload(folder, config.save.hub_model_id)
 
 
-def write_processor(learner: Learner, folder: Path) -> None:
-    """Copy tokenizer and image processor as transformers reads them, with the bounds of this run."""
+def write_processor(reader: PromptReader, source: Path, folder: Path) -> None:
+    """Copy tokenizer and image processor as transformers reads them.
+
+    Args:
+        reader: Has the bounds that this run set to the pictures.
+        source: Where the model was read.
+        folder: Where they go.
+    """
     for pattern in _PROCESSOR:
-        for path in learner.folder.glob(pattern):
+        for path in source.glob(pattern):
             shutil.copyfile(path, folder / path.name)
-    pictures = learner.loaded.reader.image_processor
+    pictures = reader.image_processor
     bounds = {
         name: int(getattr(pictures, name))
         for name in ("min_pixels", "max_pixels")

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
+from mlx.nn.layers.linear import Linear
+from mlx.nn.layers.quantized import quantize
 
 from vlmtune.backends.mlx.loading import Loading
 from vlmtune.errors import ConfigError
@@ -43,12 +44,12 @@ def store(network: Any, loading: Loading, *, folder: Path) -> None:
     # Embeddings, head and vision tower keep their numbers: their errors reach every token.
     for layer in network.language_model.model.layers:
         for group in _GROUPS:
-            nn.quantize(layer, group_size=group, bits=loading.bits, class_predicate=_fits(group))
+            quantize(layer, group_size=group, bits=loading.bits, class_predicate=_fits(group))
 
 
 def _fits(group: int) -> Callable[[str, Any], bool]:
     def fits(_: str, module: Any) -> bool:
-        return isinstance(module, nn.Linear) and module.weight.shape[1] % group == 0
+        return isinstance(module, Linear) and module.weight.shape[1] % group == 0
 
     return fits
 

@@ -1,6 +1,6 @@
 """A loaded model with weights that train: which they are, how fast they move, how they are kept.
 
-A weight that trains is known by mlx-vlm's name: "language_model.model.layers.0.self_attn.q_proj.lora_a".
+A weight that trains has mlx-vlm's name: "language_model.model.layers.0.self_attn.q_proj.lora_a".
 What trains is what MLX does not call frozen, so gradient checkpointing finds the same weights.
 """
 

@@ -19,8 +19,8 @@ from mlx.utils import tree_flatten
 
 from vlmtune.backends.mlx import formats
 from vlmtune.backends.mlx.cache import LayerCache, Prefix
-from vlmtune.backends.mlx.loading import Loading
 from vlmtune.backends.mlx.inputs import PromptInputs, PromptReader
+from vlmtune.backends.mlx.loading import Loading
 from vlmtune.backends.mlx.log_softmax import log_probabilities
 from vlmtune.backends.mlx.packs import shared_head, side_by_side
 from vlmtune.backends.mlx.positions import mrope_positions

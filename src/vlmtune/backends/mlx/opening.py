@@ -60,7 +60,7 @@ def open_model(config: RunConfig, start: Start, journal: Journal) -> Learner:
         merge(loaded, start.adapter)
         folder = journal.model_folder / MERGED
         whole_weights.write(loaded.network, source=Path(resolved.location), folder=folder)
-        export.write_processor(Path(resolved.location), folder, how)
+        export.write_processor(loaded.reader, Path(resolved.location), folder)
         base = str(folder)
     elif start.adapter is not None:
         found = adapted.load_adapter(loaded.network, start.adapter)
@@ -140,7 +140,8 @@ def merge(loaded: LoadedModel, folder: Path) -> None:
         )
     config = adapted.load_adapter(network, folder)
     changed = adapter_values.merge(network)
-    if not all(bool(mx.isfinite(weight).all()) for _, weight in tree_flatten(network.parameters())):
+    weights: dict[str, mx.array] = dict(tree_flatten(network.parameters()))
+    if not all(bool(mx.isfinite(weight).all()) for weight in weights.values()):
         raise CheckpointError(f"adapter {folder} cannot be merged: it holds numbers that are none")
     if not config.whole and not changed:
         raise CheckpointError(

@@ -7,7 +7,7 @@
 MLX's own AdamW leaves bias correction out unless told otherwise and knows one rate for all weights;
 this one takes a rate and a decay for each weight.
 
-Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2; the order of operations is that of
+Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2, in the order of operations of
 torch.optim.AdamW.
 """
 
@@ -84,7 +84,7 @@ class AdamW:
         square = square * self.beta2 + (1 - self.beta2) * gradient * gradient
         self.means[name], self.squares[name] = mean, square
         bottom = mx.sqrt(square) / (1 - self.beta2**self.step) ** 0.5 + self.epsilon
-        value = weight.astype(mx.float32) * (1 - rate * pace.decay)
+        value: mx.array = weight.astype(mx.float32) * (1 - rate * pace.decay)
         value = value - rate / (1 - self.beta1**self.step) * (mean / bottom)
         return value.astype(weight.dtype)
 

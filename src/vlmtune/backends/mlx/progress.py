@@ -77,7 +77,7 @@ def save(folder: Path, learner: Learner, optimizer: AdamW, progress: Progress, s
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     learner.write(folder)
-    write_processor(learner, folder)
+    write_processor(learner.loaded.reader, learner.folder, folder)
     held = {f"{_MEAN}{name}": np.array(value) for name, value in optimizer.means.items()}
     held |= {f"{_SQUARE}{name}": np.array(value) for name, value in optimizer.squares.items()}
     tensors.write(folder / OPTIMIZER, held)
@@ -109,7 +109,7 @@ def load(folder: Path, learner: Learner, optimizer: AdamW) -> tuple[Progress, JS
     held = tensors.read_floats(folder / OPTIMIZER)
     needed = {f"{kind}{name}" for name in optimizer.paces for kind in (_MEAN, _SQUARE)}
     if set(held) != needed:
-        odd = sorted(needed ^ set(held))[0]
+        odd = min(needed ^ set(held))
         raise CheckpointError(
             f"checkpoint {folder} remembers other weights than those that train ({odd}); restore "
             "the settings it was made with"

@@ -9,6 +9,8 @@ setting who honours it. What belongs to PyTorch alone is refused by `config_cons
 """
 
 import importlib.util
+from collections.abc import Mapping
+from typing import Literal
 
 from vlmtune import config_rules
 from vlmtune.backends.choices import trained_parts
@@ -18,6 +20,7 @@ from vlmtune.config import LoraConfig, RunConfig
 from vlmtune.errors import ConfigError, MissingDependency
 
 TRACKERS = ("wandb", "tensorboard", "trackio")
+_BITS: Mapping[str, Literal[4, 8] | None] = {"none": None, "4bit": 4, "8bit": 8}
 
 
 def check(config: RunConfig) -> None:
@@ -110,7 +113,7 @@ def loading(config: RunConfig) -> Loading:
         dtype = "fp32"
     return Loading(
         dtype=dtype,
-        bits={"none": None, "4bit": 4, "8bit": 8}[model.quantization],  # type: ignore[arg-type]
+        bits=_BITS[model.quantization],
         min_pixels=model.min_pixels,
         max_pixels=model.max_pixels,
     )

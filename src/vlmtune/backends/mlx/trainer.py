@@ -3,9 +3,9 @@
     train(learner, task, config, journal)
 
 A stage is a `Task`: it says which batches make an update and what their loss is. The loop does the
-rest, as transformers' Trainer does on the other side: gradients add up over an update's batches, are
-clipped to a norm over all weights, and AdamW moves each weight at its own rate and schedule; numbers
-are recorded, held-out rows evaluated and checkpoints kept at the same updates.
+rest, as transformers' Trainer does on the other side: gradients add up over an update's batches,
+are clipped to a norm over all weights, and AdamW moves each weight at its own rate and schedule;
+numbers are recorded, held-out rows evaluated and checkpoints kept at the same updates.
 
 Rows, dropout and drawings follow from the seed and the update's number. So a checkpoint needs no
 random state, and a run that was killed goes on to the same weights.
@@ -74,7 +74,8 @@ class Task(Protocol):
     def loss(self, batch: Any) -> tuple[mx.array, Mapping[str, mx.array]]:
         """Compute a batch's share of the update's loss, and numbers of which means are recorded.
 
-        The update's loss is the sum of its batches' shares. Differentiated by the learner's weights.
+        The update's loss is the sum of its batches' shares. It is differentiated by the weights
+        that train.
         """
         ...
 
@@ -273,6 +274,6 @@ def _not_finite(what: str, value: float, step: int, names: Sequence[str]) -> str
     shown = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
     rows = f" on rows {shown}" if shown else ""
     return (
-        f"the {what} is {value} at update {step}{rows}; lower training.learning_rate, or compute in "
-        "another model.dtype; the last checkpoint is good"
+        f"the {what} is {value} at update {step}{rows}; lower training.learning_rate, or compute "
+        "in another model.dtype; the last checkpoint is good"
     )
