@@ -62,6 +62,24 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
         lineage.start(config(**{"model.start_from": str(folder), "model.name": "pico"}))
 
 
+@pytest.mark.parametrize("where", ["dpo/merged_base", "full_sft"])
+def test_an_adapter_on_weights_that_a_run_made_stays_on_them_whatever_the_first_was(
+    tmp_path, where
+):
+    weights = tmp_path / where
+    weights.mkdir(parents=True)
+    (weights / "config.json").write_text("{}")
+    folder = adapter(tmp_path / "dpo", base_model_name_or_path=str(weights))
+    record = {"made_by": "training", "stage": "dpo", "start": {"model": "pico"}}
+    for run in {folder, weights if where == "full_sft" else folder}:
+        (run / "run.json").write_text(json.dumps(record))
+    settings = config(**{"model.start_from": str(folder), "model.name": "pico"})
+    assert lineage.start(settings)[0].model == str(weights)
+    assert lineage.asked(str(folder)).model == str(weights)
+    with pytest.raises(CheckpointError, match="and --model_path says pico"):
+        lineage.asked("pico", adapter=str(folder))
+
+
 def test_a_merge_is_said(run):
     start, _, line = lineage.start(
         config(**{"model.start_from": str(run), "model.start_adapter": "merge"})

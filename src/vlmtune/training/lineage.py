@@ -67,7 +67,10 @@ def start(config: RunConfig) -> tuple[Start, Parent | None, str]:
 def _from_adapter(config: RunConfig, folder: Path, parent: Parent) -> tuple[Start, Parent, str]:
     model = config.model
     base = str(read_json(folder / ADAPTER).get("base_model_name_or_path") or "")
-    if "name" in model.model_fields_set or not base:
+    if _made_by_a_run(base):
+        # What a run merged, or trained as a whole: model.name says where its history began.
+        pass
+    elif "name" in model.model_fields_set or not base:
         _refuse_other_base(model.name, parent, base=base, folder=folder)
         base = model.name
     elif parent.model and parent.model != base and not Path(base).is_dir():
@@ -160,7 +163,7 @@ def _refuse_other_base(
     name: str, parent: Parent, *, base: str, folder: Path, key: str = "model.name"
 ) -> None:
     """An adapter on a model that it was not trained on gives noise without a word of warning."""
-    same = {base, parent.model, Path(base).name}
+    same = {base} if _made_by_a_run(base) else {base, parent.model, Path(base).name}
     both_local = Path(name).exists() and Path(base).exists()
     if not base or name in same or (both_local and Path(name).samefile(base)):
         return
@@ -173,6 +176,13 @@ def _refuse_other_base(
         f"the adapter in {folder} was trained on {base}, and {key} says {name}; leave {key} out, "
         "or name that model"
     )
+
+
+def _made_by_a_run(base: str) -> bool:
+    """Tell weights in a run's folder, or merged into a folder of its own, from published ones."""
+    place = Path(base)
+    near = (place / "run.json", place.parent / "run.json")
+    return bool(base) and place.is_dir() and any(file.is_file() for file in near)
 
 
 def _alias(name: str, backend: str) -> ModelAlias | None:
