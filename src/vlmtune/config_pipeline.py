@@ -111,7 +111,7 @@ def load_pipeline(
         stages.append(PipelineStage(name=name, resolved=found))
     pipeline = Pipeline(path=path, shared=reader.read("", {}, ()), stages=tuple(stages))
     for before, after in zip(pipeline.stages, pipeline.stages[1:], strict=False):
-        _refuse_break(before, after)
+        _refuse_break(before, after, is_first=before is pipeline.stages[0])
     return pipeline
 
 
@@ -211,7 +211,7 @@ def _refuse_shared(entry: Mapping[str, JSON], own: Sequence[str], *, name: str, 
         )
 
 
-def _refuse_break(before: PipelineStage, after: PipelineStage) -> None:
+def _refuse_break(before: PipelineStage, after: PipelineStage, *, is_first: bool) -> None:
     """What is known of a stage's result before it is trained must fit what the next one does."""
     done, to_do = before.config.model, after.config.model
     if done.tuning != "full" and to_do.tuning == "full" and to_do.start_adapter != "merge":
@@ -219,18 +219,24 @@ def _refuse_break(before: PipelineStage, after: PipelineStage) -> None:
             f"stages.{after.name} has model.tuning: full and cannot continue the adapter that "
             f"stage {before.name} leaves; add model.start_adapter: merge"
         )
-    if done.tuning == "full" and to_do.start_adapter == "merge":
+    if done.tuning == "full" and to_do.start_adapter != "continue":
         raise ConfigError(
-            f"stages.{after.name} has model.start_adapter: merge, and stage {before.name} leaves "
-            "whole weights; leave it out"
+            f"stages.{after.name} has model.start_adapter: {to_do.start_adapter}, and stage "
+            f"{before.name} leaves whole weights; leave it out"
         )
     if done.tuning == "full" or to_do.start_adapter != "continue":
         return
+    if done.start_adapter == "stack" and not is_first:
+        raise ConfigError(
+            f"stages.{after.name} would continue the adapter of stage {before.name}, which is "
+            "larger than model.lora says because it was stacked; use model.start_adapter: stack "
+            "or merge here too"
+        )
     if done.tuning != to_do.tuning or done.lora != to_do.lora:
         raise ConfigError(
             f"stages.{after.name} would continue the adapter of stage {before.name}, which has "
             "other values of model.tuning or model.lora; make them equal, or train another "
-            "adapter with model.start_adapter: merge"
+            "adapter with model.start_adapter: stack or merge"
         )
 
 

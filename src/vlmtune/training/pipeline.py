@@ -9,7 +9,7 @@ scripts/evaluate.py asks. The same command again goes on where the last one stop
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from vlmtune import config_file
 from vlmtune.config_pipeline import BASE, Pipeline
+from vlmtune.models.resolve import resolve
 from vlmtune.reports import pipeline_files
 from vlmtune.training import lineage, pipeline_plan, rehearsal, run_directory, train
 from vlmtune.training.pipeline_plan import EVALUATIONS, Plan, PlannedStage
@@ -150,11 +151,11 @@ class _Work:
         return ""
 
     def _result(self, stage: PlannedStage) -> Start:
-        """Say how to load what a stage left, as the next one does."""
-        model = stage.config.model.model_copy(
-            update={"start_from": str(stage.folder.resolve()), "start_adapter": "continue"}
-        )
-        return lineage.start(stage.config.model_copy(update={"model": model}))[0]
+        """Say how to load what a stage left, by the name that the user gave the model."""
+        start = lineage.asked(str(stage.folder.resolve()))
+        name = stage.config.model.name
+        published = resolve(name, backend=self.plan.backend.NAME).location
+        return replace(start, model=name) if str(published) == start.model else start
 
     def _train(self, stage: PlannedStage, *, parent: str) -> str:
         self.steps.next(f"train {stage.name}")
