@@ -2,6 +2,7 @@
 
     create_optimizer    AdamW with a rate for each part of the model
     create_scheduler    the schedule of backends/schedule.py, which MLX follows too
+    _get_train_sampler  rows in the order of backends/order.py (sampler.py), as on MLX
     compute_loss        a loss that is not finite stops the run and names the rows
     _save_checkpoint    sums between two log lines are kept too (counters.py)
     _prepare_for_training  FSDP2 keeps the head with the root (sharding.py)
@@ -25,6 +26,7 @@ import transformers
 from vlmtune.backends.pytorch import counters, processes, sharding
 from vlmtune.backends.pytorch.choices import Rates
 from vlmtune.backends.pytorch.model import LoadedModel
+from vlmtune.backends.pytorch.sampler import PassSampler
 from vlmtune.backends.pytorch.tuning import ADAPTER, hold_still, weight_groups
 from vlmtune.backends.schedule import rate_factor, warmup_updates
 from vlmtune.config import RunConfig
@@ -111,6 +113,14 @@ def house(trainer: type[Any]) -> type[Any]:
                 self.control.should_training_stop = True
                 return
             super()._run_epoch(*arguments, **more)
+
+        def _get_train_sampler(self, *arguments: Any, **more: Any) -> Any:
+            return PassSampler.like(
+                super()._get_train_sampler(*arguments, **more),
+                rows=len(self.train_dataset),
+                seed=self.house_config.seed,
+                number=lambda: int(self.state.epoch or 0),
+            )
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             super()._save_checkpoint(model, trial)
