@@ -137,7 +137,7 @@ def _without_leaks(
 def _evaluation(config: RunConfig) -> RunConfig:
     """The same run, reading its evaluation sources from their start."""
     named = config.data.eval_datasets or []
-    sources = [_on_split(source, config.data.eval_split) for source in named]
+    sources = [on_split(source, config.data.eval_split) for source in named]
     most = config.data.max_eval_samples or config.data.max_samples
     data = config.data.model_copy(
         update={
@@ -150,7 +150,8 @@ def _evaluation(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"data": data})
 
 
-def _on_split(source: DatasetConfig, split: str) -> DatasetConfig:
+def on_split(source: DatasetConfig, split: str) -> DatasetConfig:
+    """Read a source from a split, unless it names one or is a file, which has no splits."""
     if "split" in source.model_fields_set or source.name.endswith((".jsonl", ".json", ".ndjson")):
         return source
     return source.model_copy(update={"split": split})

@@ -12,7 +12,7 @@ import PIL.Image
 
 from vlmtune.config import DatasetConfig, RunConfig
 from vlmtune.data.load import load_examples
-from vlmtune.data.training_sets import Track
+from vlmtune.data.training_sets import Track, on_split
 from vlmtune.errors import DataError
 from vlmtune.rewards import CombinedRewardFunction
 from vlmtune.types import (
@@ -173,11 +173,9 @@ def _reading(
     config: RunConfig, source: DatasetConfig, *, seed: int, count: int | None
 ) -> RunConfig:
     """A run that would train on these rows: each needs an answer, and nothing else."""
-    if "split" not in source.model_fields_set:
-        source = source.model_copy(update={"split": config.data.eval_split})
     data = config.data.model_copy(
         update={
-            "datasets": [source],
+            "datasets": [on_split(source, config.data.eval_split)],
             "max_samples": count,
             "max_samples_per_dataset": None,
             "shuffle": False,
