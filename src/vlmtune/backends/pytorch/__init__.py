@@ -6,6 +6,7 @@
 import importlib.metadata
 import importlib.util
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,40 @@ def load_generator(model: str, *, batch_rows: int = 64, adapter: Path | None = N
 
         loaded = attached(loaded, adapter)
     return TorchGenerator(loaded, batch_rows=batch_rows)
+
+
+def load_vllm(
+    model: str,
+    *,
+    batch_rows: int = 64,
+    adapter: Path | None = None,
+    memory_share: float = 0.9,
+) -> Generator:
+    """Load a model as `load_generator` does, into vLLM.
+
+    Args:
+        model: What the user typed.
+        batch_rows: Completions decoded side by side.
+        adapter: Folder of an adapter to put on it, in peft's layout.
+        memory_share: Share of a GPU's memory that vLLM takes.
+
+    Raises:
+        MissingDependency: If vLLM is not installed.
+        CheckpointError: As `load_generator`, or if the adapter is one that vLLM does not serve.
+        BackendUnavailable: If vLLM cannot start here.
+    """
+    from vlmtune.backends.pytorch import vllm_settings
+
+    vllm_settings.refuse_missing()
+    from vlmtune.models.resolve import fetch, resolve
+
+    resolved = fetch(resolve(model, backend=NAME))
+    os.environ.update(vllm_settings.environment())
+    from vlmtune.backends.pytorch import vllm_generate
+
+    return vllm_generate.load(
+        resolved, batch_rows=batch_rows, adapter=adapter, memory_share=memory_share
+    )
 
 
 def check_settings(config: RunConfig) -> list[str]:
@@ -195,6 +230,11 @@ def train_grpo(
     from vlmtune.backends.pytorch.opening import fitted, open_model
 
     loaded = open_model(config, start, journal)
+    if config.hardware.use_vllm:
+        from vlmtune.backends.pytorch import vllm_settings
+
+        # TRL imports vLLM where there is one, and vLLM reads these when it is imported.
+        os.environ.update(vllm_settings.environment())
     from vlmtune.backends.pytorch import grpo
 
     room = config.grpo.max_completion_length

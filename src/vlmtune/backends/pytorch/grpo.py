@@ -8,6 +8,10 @@ TRL keeps its loop, its losses, its reference and its reuse of completions. What
     compute_loss                         says which rows those answers belong to
     _save_checkpoint                     answers that later updates learn from are kept too
 
+With `hardware.use_vllm` the generator is `vllm_rollouts.Rollouts`, and TRL corrects for the
+difference between the log-probabilities that vLLM drew with and the trainer's own, as it does with
+its own vLLM.
+
 So token ids, pictures, completions, rewards and advantages are those that a rehearsal shows.
 """
 
@@ -16,7 +20,7 @@ So token ids, pictures, completions, rewards and advantages are those that a reh
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import torch
@@ -33,8 +37,11 @@ from vlmtune.backends.pytorch.prompt_once import can_pack, pack
 from vlmtune.backends.pytorch.trainer import ROWS, house, prepare, train
 from vlmtune.backends.rollouts import Grade, Observe, Rollout, advantages, gathered, roll_out
 from vlmtune.config import RunConfig
-from vlmtune.protocols import Journal
+from vlmtune.protocols import Generator, Journal
 from vlmtune.types import Lesson, Prompt, Sampling, TrainResult
+
+if TYPE_CHECKING:
+    from vlmtune.backends.pytorch.vllm_rollouts import Rollouts
 
 ROLLOUT = "rollout.pt"
 """Answers in the middle of their use, in a checkpoint."""
@@ -89,12 +96,22 @@ def build(
         # TRL would load the reference from the folder, without what was merged into these weights.
         reference = copy.deepcopy(loaded.network).requires_grad_(False).eval()
         arguments["beta"] = 0.0
-    desk = Desk(loaded, config, prompts, trained=len(lessons), grade=grade, observe=observe)
+    # Before vLLM starts: transformers would take its group of one for processes that train.
+    args = sharding.admit(trl.GRPOConfig(**arguments))
+    desk = Desk(
+        loaded,
+        config,
+        prompts,
+        trained=len(lessons),
+        grade=grade,
+        observe=observe,
+        drawing=_drawing(loaded, config),
+    )
     all_rows = _dataset(len(prompts))
     trainer = GroupTrainer(
         model=loaded.network,
         reward_funcs=desk.total,
-        args=sharding.admit(trl.GRPOConfig(**arguments)),
+        args=args,
         train_dataset=all_rows.select(range(len(lessons))),
         eval_dataset=all_rows.select(range(len(lessons), len(prompts))) if evaluation else None,
         processing_class=loaded.reader.processor,
@@ -106,11 +123,22 @@ def build(
             config.grpo.beta,
             sharding.as_reference(trainer, reference),
         )
+    # After TRL was built, which would start a vLLM of its own.
+    trainer.use_vllm = desk.drawing is not None
     trainer.desk = desk
     names = [prompt.example_id for prompt in prompts]
     prepare(trainer, loaded, config, settings.rates(config), journal, names=names)
     trainer.add_callback(_Resuming(trainer, journal))
     return trainer
+
+
+def _drawing(loaded: LoadedModel, config: RunConfig) -> "Rollouts | None":
+    """Start vLLM where it is to draw; elsewhere the model that trains draws itself."""
+    if not config.hardware.use_vllm:
+        return None
+    from vlmtune.backends.pytorch.vllm_rollouts import colocated
+
+    return colocated(loaded, config)
 
 
 def _dataset(count: int) -> datasets.Dataset:
@@ -127,6 +155,7 @@ class Desk:
         prompts: All prompts, those to train on first.
         rollout: The groups that this process drew last.
         everywhere: Those of all processes; the same where there is one.
+        drawing: vLLM, where it draws.
     """
 
     def __init__(
@@ -138,12 +167,16 @@ class Desk:
         trained: int,
         grade: Grade,
         observe: Observe,
+        drawing: "Rollouts | None" = None,
     ) -> None:
         self.prompts = prompts
+        self.drawing = drawing
         self.rollout: Rollout | None = None
         self.everywhere: Rollout | None = None
         self._loaded = loaded
-        self._generator = TorchGenerator(loaded, batch_rows=config.hardware.generation_batch_size)
+        self._generator: Generator = drawing or TorchGenerator(
+            loaded, batch_rows=config.hardware.generation_batch_size
+        )
         self._config = config
         self._trained = trained
         self._grade = grade
@@ -221,7 +254,8 @@ class GroupTrainer(house(trl.GRPOTrainer)):  # type: ignore[misc]
         self._count(sum(map(len, prompt_ids)), training=training)
         texts = [one.text for one in answers]
         ids = [list(one.token_ids) for one in answers]
-        return prompt_ids, ids, None, texts, None, {}, None, []
+        logprobs = [list(one.logprobs or ()) for one in answers] if self.use_vllm else None
+        return prompt_ids, ids, None, texts, logprobs, {}, None, []
 
     def _count(self, prompt_tokens: int, *, training: bool) -> None:
         """Keep the numbers that TRL takes where it generates, and our own beside them."""
@@ -237,12 +271,16 @@ class GroupTrainer(house(trl.GRPOTrainer)):  # type: ignore[misc]
             "completions/min_length": float(min(lengths)),
             "completions/max_length": float(max(lengths)),
         }
+        if self.desk.drawing is not None:
+            found |= self.desk.drawing.take_told()
         for name, value in found.items():
             metrics[name].append(value)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = super()._generate_and_score_completions(inputs)
         rollout, everywhere = self.desk.rollout, self.desk.everywhere
+        if self.desk.drawing is not None:
+            self.desk.drawing.watch(self._metrics["train" if self.model.training else "eval"])
         assert rollout is not None
         assert everywhere is not None
         gained_PG = advantages(everywhere.rewards_PG, scale=self.house_config.grpo.scale_rewards)

@@ -4,14 +4,13 @@ TRL checks none of its own enums when it is configured, and a batch that tears a
 after the model is loaded; both are settled here.
 """
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 from vlmtune.backends.groups import GroupBatches, group_batches
-from vlmtune.backends.pytorch import settings
+from vlmtune.backends.pytorch import settings, vllm_settings
 from vlmtune.config import RunConfig
-from vlmtune.errors import ConfigError, MissingDependency
+from vlmtune.errors import ConfigError
 from vlmtune.objectives import PolicyObjective
 
 
@@ -39,7 +38,7 @@ def check(config: RunConfig) -> list[str]:
             "count; use scale_rewards: group or none, or resample_flat_groups: 0"
         )
     if hardware.use_vllm:
-        _refuse_vllm()
+        vllm_settings.check(config)
     notes = []
     found = batches(config)
     if found.note:
@@ -50,18 +49,6 @@ def check(config: RunConfig) -> list[str]:
             f"that it holds whole groups of {grpo.num_generations}"
         )
     return notes
-
-
-def _refuse_vllm() -> None:
-    if importlib.util.find_spec("vllm") is None:
-        raise MissingDependency(
-            "hardware.use_vllm needs vllm, which is not installed: pip install 'vlmtune[cloud]'; "
-            "or set it to false, and this backend draws completions itself"
-        )
-    raise ConfigError(
-        "hardware.use_vllm is not supported in this version; set it to false, and this backend "
-        "draws completions itself, each prompt computed once for its whole group"
-    )
 
 
 def batches(config: RunConfig) -> GroupBatches:
@@ -105,7 +92,11 @@ def arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]
         "top_k": grpo.top_k,
         "min_p": None,
         "repetition_penalty": 1.0,
+        # Ours, not TRL's, which would send every weight; these say how TRL corrects for it.
         "use_vllm": False,
+        "vllm_importance_sampling_correction": True,
+        "vllm_importance_sampling_mode": "sequence_mask",
+        "vllm_importance_sampling_clip_max": 3.0,
         "use_transformers_continuous_batching": False,
         "beta": grpo.beta,
         "epsilon": grpo.epsilon,

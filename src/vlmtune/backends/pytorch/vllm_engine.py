@@ -8,13 +8,13 @@ A new id each time, because vLLM keeps adapters and cached prompts by name and n
 answer with the old ones.
 """
 
-import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vlmtune.backends.pytorch import vllm_settings
 from vlmtune.backends.pytorch.vllm_draw import Ledger, drawing
 from vlmtune.errors import BackendUnavailable, CheckpointError
 from vlmtune.models.checkpoints import read_json
@@ -23,14 +23,6 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Sizes that vLLM reserves for adapters."""
 PICTURES = 4
 """Images of a prompt, at most."""
-ENVIRONMENT: Mapping[str, str] = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # our draws and adapters live in this process
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the trainer needs the cores as well
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-}
-"""What vLLM reads when it starts, where the user has not set it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +128,7 @@ def start(serving: Serving) -> Engine:
         BackendUnavailable: If vLLM is not built for the device, or cannot start with this model
             or this memory.
     """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    os.environ.update(vllm_settings.environment())
     import vllm
     from vllm.platforms import current_platform
 
@@ -186,11 +177,6 @@ def _arguments(serving: Serving) -> dict[str, Any]:
         "use_tqdm_on_load": False,
         **adapters,
     }
-
-
-def is_installed() -> bool:
-    """Say whether vLLM is there, without importing it."""
-    return importlib.util.find_spec("vllm") is not None
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,163 @@
+"""GRPO's completions from vLLM inside the training process: the adapter alone is handed over.
+
+TRL merges the adapter into the weights and sends all of them, which rounds it away in 4-bit
+weights and moves gigabytes. vLLM holds the base model once; before a rollout whose adapter has
+changed it gets the adapter as a PEFT folder in memory-backed storage where there is some.
+"""
+
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlmtune.backends.pytorch.export import save
+from vlmtune.backends.pytorch.inputs import Speech
+from vlmtune.backends.pytorch.model import LoadedModel
+from vlmtune.backends.pytorch.tuning import ADAPTER
+from vlmtune.backends.pytorch.vllm_engine import Engine, Serving, start
+from vlmtune.backends.pytorch.vllm_generate import Progress, VllmGenerator
+from vlmtune.config import RunConfig
+from vlmtune.types import Completion, Encoded, Prompt, Sampling
+
+MEMORY = Path("/dev/shm")
+"""Files here never reach a disk."""
+DIFFERENCE = "sampling/sampling_logp_difference"
+"""What TRL calls the difference of a token's log-probability in vLLM and in the trainer."""
+DRIFT = 0.05
+"""Mean difference of log-probabilities above which vLLM and the trainer are not the same model."""
+
+_log = logging.getLogger("vlmtune")
+
+
+class Rollouts:
+    """The `Generator` of a policy that trains, drawn by vLLM.
+
+    Attributes:
+        model: The trained model.
+        told: Numbers about the last hand-over, since `take_told` was last called.
+    """
+
+    def __init__(self, loaded: LoadedModel, engine: Engine) -> None:
+        self.model = loaded.info
+        self.told: dict[str, float] = {}
+        self._loaded = loaded
+        self._engine = engine
+        speech = Speech(reader=loaded.reader, end_ids=loaded.end_ids, suppressed=loaded.suppressed)
+        self._generator = VllmGenerator(engine, speech, loaded.info)
+        self._handed: dict[str, torch.Tensor] = {}
+        self._warned = False
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, *, progress: Progress | None = None
+    ) -> list[list[Completion]]:
+        """Hand the adapter over if it has changed, and draw."""
+        self.hand_over()
+        return self._generator.generate(prompts, sampling, progress=progress)
+
+    def encode(self, prompt: Prompt, target: str) -> Encoded:
+        """Tokenise a prompt and a target answer as training would."""
+        return self._generator.encode(prompt, target)
+
+    def score(self, prompts: Sequence[Prompt], targets: Sequence[str]) -> list[tuple[float, ...]]:
+        """Hand the adapter over if it has changed, and score."""
+        self.hand_over()
+        return self._generator.score(prompts, targets)
+
+    def hand_over(self) -> bool:
+        """Give vLLM the adapter as it is now, unless it has that one.
+
+        Returns:
+            Whether there was a new one.
+        """
+        weights = adapter_weights(self._loaded)
+        if self._handed and all(torch.equal(self._handed[name], weights[name]) for name in weights):
+            return False
+        started = time.perf_counter()
+        folder = Path(tempfile.mkdtemp(prefix="vlmtune-adapter-", dir=_place()))
+        try:
+            save(self._loaded, folder)
+            size = sum(path.stat().st_size for path in folder.iterdir())
+            self._engine.adopt(folder)
+        finally:
+            shutil.rmtree(folder)
+        self._handed = {name: weight.clone() for name, weight in weights.items()}
+        self.told = {
+            "vllm/sync_seconds": time.perf_counter() - started,
+            "vllm/sync_megabytes": size / 1e6,
+        }
+        return True
+
+    def watch(self, metrics: Mapping[str, Sequence[float]]) -> None:
+        """Say once when vLLM and the trainer give the same answers unlike probabilities.
+
+        Args:
+            metrics: TRL's, which has just compared them.
+        """
+        mean = metrics[f"{DIFFERENCE}/mean"][-1]
+        if mean > DRIFT and not self._warned:
+            self._warned = True
+            _log.warning(
+                "vLLM and the trainer differ by %.3f in the log-probability of a token, %.3f at "
+                "most; more than %.2f means that they are not the same model: compare their number "
+                "formats (model.dtype, training.precision), or set hardware.use_vllm: false",
+                mean,
+                metrics[f"{DIFFERENCE}/max"][-1],
+                DRIFT,
+            )
+
+    def take_told(self) -> dict[str, float]:
+        """Read what is to be told, once."""
+        told, self.told = self.told, {}
+        return told
+
+
+def adapter_weights(loaded: LoadedModel) -> dict[str, torch.Tensor]:
+    """Find the weights of the adapter that trains."""
+    return {
+        name: weight.detach()
+        for name, weight in loaded.network.named_parameters()
+        if "lora_" in name and f".{ADAPTER}." in name
+    }
+
+
+def colocated(loaded: LoadedModel, config: RunConfig) -> Rollouts:
+    """Start vLLM beside the trainer, with the weights that it trains an adapter on.
+
+    Raises:
+        BackendUnavailable: If vLLM cannot start.
+    """
+    hardware, model = config.hardware, config.model
+    bounded = model.min_pixels is not None or model.max_pixels is not None
+    engine = start(
+        Serving(
+            folder=_base_folder(loaded),
+            suppressed=loaded.suppressed,
+            dtype=str(loaded.base.dtype).rpartition(".")[2],
+            device=loaded.device,
+            rows=hardware.generation_batch_size,
+            memory_share=hardware.vllm_gpu_memory_utilization,
+            rank=_rank(loaded.network.peft_config[ADAPTER]),
+            pixels=dict(loaded.reader.processor.image_processor.size) if bounded else {},
+            seed=config.seed,
+        )
+    )
+    return Rollouts(loaded, engine)
+
+
+def _base_folder(loaded: LoadedModel) -> Path:
+    """Find the folder of the weights below the adapter: merged ones have their own."""
+    named = Path(str(loaded.base.name_or_path))
+    return named if named.is_dir() else Path(loaded.info.path)
+
+
+def _rank(adapter: Any) -> int:
+    return max([int(adapter.r), *map(int, (adapter.rank_pattern or {}).values())])
+
+
+def _place() -> Path | None:
+    return MEMORY if MEMORY.is_dir() else None
