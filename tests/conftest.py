@@ -1,8 +1,17 @@
-"""What several rooms' tests share: a tiny random Qwen2.5-VL in a folder."""
+"""What several rooms' tests share: a tiny random Qwen2.5-VL in a folder, pictures, prompts."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
+
+from vlmtune.language.prompts import build
+from vlmtune.types import Example, Kind, Prompt
+
+Ask = Callable[..., Prompt]
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -119,3 +128,55 @@ def _save_model(folder: Path, vocabulary: dict[str, int]) -> None:
                 weight.normal_(0.0, 0.05)
     model.generation_config.eos_token_id = [vocabulary["<|im_end|>"], vocabulary["<|endoftext|>"]]
     model.save_pretrained(folder, safe_serialization=True)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A picture of random pixels, the same for the same seed and size."""
+
+    seed: int
+    size: tuple[int, int] = (112, 112)
+
+    @property
+    def name(self) -> str:
+        return f"noise/{self.seed}"
+
+    def open(self) -> PIL.Image.Image:
+        width, height = self.size
+        pixels = np.random.default_rng(self.seed).integers(0, 256, (height, width, 3))
+        return PIL.Image.fromarray(pixels.astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def make_noise() -> type[Noise]:
+    return Noise
+
+
+@pytest.fixture(scope="session")
+def ask() -> Ask:
+    def make(
+        question: str = "How many red cubes are there?",
+        *,
+        name: str = "row/0",
+        images: tuple[Noise, ...] = (),
+        kind: Kind = Kind.COUNT,
+    ) -> Prompt:
+        example = Example(id=name, images=images, question=question, kind=kind)
+        return build(example, style="spatial-v1")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prompts(ask: Ask) -> list[Prompt]:
+    """Text only, one image, two images of unlike shapes, and a longer question."""
+    return [
+        ask(name="row/0"),
+        ask("Is the sphere left of the cube?", name="row/1", images=(Noise(1),), kind=Kind.YES_NO),
+        ask(name="row/2", images=(Noise(2, (90, 60)), Noise(3, (60, 140)))),
+        ask(
+            "Look at the image. How many blue spheres are in front of the green cylinder?",
+            name="row/3",
+            images=(Noise(4, (200, 100)),),
+        ),
+    ]
