@@ -13,6 +13,7 @@ import torch
 import trl
 from trl.trainer import grpo_trainer
 
+from vlmtune.backends import policy
 from vlmtune.backends.pytorch import grpo, grpo_settings
 from vlmtune.backends.pytorch.choices import Loading, Tuning
 from vlmtune.backends.pytorch.collate import concatenated
@@ -190,7 +191,7 @@ def expected(bench: Bench, settings: RunConfig):
         bench.padded(logps).detach().numpy(),
         advantages_B=bench.batch["advantages"].numpy(),
         mask_BT=mask.numpy(),
-        objective=grpo_settings.objective(settings),
+        objective=policy.objective(settings),
         old_BT=bench.padded(bench.old).numpy(),
         reference_BT=bench.padded(bench.reference).numpy(),
     )
@@ -331,7 +332,7 @@ def test_a_masked_completion_takes_no_part(bench) -> None:
         bench.padded(logps).detach().numpy(),
         advantages_B=batch["advantages"][:1].numpy(),
         mask_BT=torch.ones((1, len(logps[0]))).numpy(),
-        objective=grpo_settings.objective(settings),
+        objective=policy.objective(settings),
         old_BT=bench.padded(bench.old[:1]).numpy(),
         reference_BT=bench.padded(bench.reference[:1]).numpy(),
     )

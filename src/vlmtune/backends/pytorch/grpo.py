@@ -28,6 +28,7 @@ import transformers
 import trl
 from trl.trainer.utils import add_fused_lm_head
 
+from vlmtune.backends import policy
 from vlmtune.backends.groups import refuse_too_few
 from vlmtune.backends.pytorch import grpo_settings, processes, settings, sharding
 from vlmtune.backends.pytorch.generate import TorchGenerator
@@ -38,7 +39,7 @@ from vlmtune.backends.pytorch.trainer import ROWS, house, prepare, train
 from vlmtune.backends.rollouts import Grade, Observe, Rollout, advantages, gathered, roll_out
 from vlmtune.config import RunConfig
 from vlmtune.protocols import Generator, Journal
-from vlmtune.types import Lesson, Prompt, Sampling, TrainResult
+from vlmtune.types import Lesson, Prompt, TrainResult
 
 if TYPE_CHECKING:
     from vlmtune.backends.pytorch.vllm_rollouts import Rollouts
@@ -185,23 +186,15 @@ class Desk:
 
     def draw(self, rows: Sequence[int], *, number: int, step: int, training: bool) -> Rollout:
         """Draw and grade one group for each row; evaluation draws alike every time."""
-        grpo = self._config.grpo
-        sampling = Sampling(
-            samples=grpo.num_generations,
-            max_tokens=grpo.max_completion_length,
-            temperature=grpo.temperature,
-            top_p=grpo.top_p,
-            top_k=grpo.top_k,
-            seed=self._config.seed,
-        )
+        resample = self._config.grpo.resample_flat_groups
         self.rollout = roll_out(
             self._generator,
             rows,
             self.prompts[: self._trained] if training else self.prompts,
             grade=self._grade,
-            sampling=sampling,
+            sampling=policy.sampling(self._config),
             number=number if training else 0,
-            resample=grpo.resample_flat_groups if training else 0,
+            resample=resample if training else 0,
             team=processes.team(),
         )
         self.everywhere = gathered(self.rollout, self.prompts, team=processes.team())

@@ -7,11 +7,10 @@ after the model is loaded; both are settled here.
 from pathlib import Path
 from typing import Any
 
+from vlmtune.backends import policy
 from vlmtune.backends.groups import GroupBatches, group_batches
 from vlmtune.backends.pytorch import settings, vllm_settings
 from vlmtune.config import RunConfig
-from vlmtune.errors import ConfigError
-from vlmtune.objectives import PolicyObjective
 
 
 def check(config: RunConfig) -> list[str]:
@@ -24,30 +23,9 @@ def check(config: RunConfig) -> list[str]:
         ConfigError: If a setting cannot be honoured.
         MissingDependency: If one needs a library that is not installed.
     """
-    grpo, hardware = config.grpo, config.hardware
-    if grpo.loss_type == "cispo" and objective(config).upper < 1:
-        raise ConfigError(
-            f"grpo.epsilon_high {grpo.epsilon_high} caps every ratio below 1 in loss_type cispo, "
-            "where it is the cap itself; use 5.0, or leave it out"
-        )
-    if grpo.epsilon >= 1 and grpo.loss_type not in ("cispo", "sapo"):
-        raise ConfigError(f"grpo.epsilon {grpo.epsilon} lets ratios fall to 0; use less than 1")
-    if grpo.resample_flat_groups and config.grpo.scale_rewards == "batch":
-        raise ConfigError(
-            "grpo.resample_flat_groups leaves out the groups that scale_rewards: batch would "
-            "count; use scale_rewards: group or none, or resample_flat_groups: 0"
-        )
-    if hardware.use_vllm:
+    notes = policy.check(config, batches(config))
+    if config.hardware.use_vllm:
         vllm_settings.check(config)
-    notes = []
-    found = batches(config)
-    if found.note:
-        notes.append(found.note)
-    if config.evaluation.strategy != "no" and found.evaluation != config.evaluation.batch_size:
-        notes.append(
-            f"evaluation.batch_size: {config.evaluation.batch_size} became {found.evaluation}, so "
-            f"that it holds whole groups of {grpo.num_generations}"
-        )
     return notes
 
 
@@ -58,25 +36,9 @@ def batches(config: RunConfig) -> GroupBatches:
     )
 
 
-def objective(config: RunConfig) -> PolicyObjective:
-    """Say which loss the settings mean."""
-    grpo = config.grpo
-    return PolicyObjective(
-        loss_type=grpo.loss_type,
-        level=grpo.importance_sampling_level,
-        epsilon=grpo.epsilon,
-        epsilon_high=grpo.epsilon_high,
-        delta=grpo.delta,
-        beta=grpo.beta,
-        temperature_pos=grpo.sapo_temperature_pos,
-        temperature_neg=grpo.sapo_temperature_neg,
-        longest=grpo.max_completion_length,
-    )
-
-
 def arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]:
     """Write the keyword arguments of GRPOConfig."""
-    grpo, found, loss = config.grpo, batches(config), objective(config)
+    grpo, found, loss = config.grpo, batches(config), policy.objective(config)
     cispo = grpo.loss_type == "cispo"
     return settings.arguments(config, folder=folder, device=device) | {
         "gradient_accumulation_steps": found.accumulation,
