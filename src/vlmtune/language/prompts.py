@@ -26,6 +26,9 @@ SYSTEM: Mapping[str, str] = MappingProxyType(
     }
 )
 
+UNSAID = "Look at the image and answer the question."
+"""The system message of a question that names the <answer> tag, and so brings its own rules."""
+
 HINT: Mapping[Kind, str] = MappingProxyType(
     {
         Kind.RELATION: "Answer with a spatial relation.",
@@ -112,6 +115,8 @@ def build(example: Example, *, style: str) -> Prompt:
 
 
 def _system(example: Example, style: str) -> list[dict[str, str]]:
+    if "<answer>" in example.question:
+        return [_text(UNSAID)]
     return [_text(SYSTEM[DIRECT if example.kind is Kind.CAPTION else style])]
 
 

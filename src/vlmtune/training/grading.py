@@ -304,7 +304,9 @@ def _constant_check(
     answered = [index for index, example in enumerate(examples) if example.answer is not None]
     accuracy = graded.part_PG("accuracy")[answered] if answered else np.empty((0, 0))
     golds = _golds_by_kind(examples)
-    if accuracy.size == 0 or np.isnan(accuracy).all() or not golds:
+    if not golds:
+        return judged(name, "not asked: no kind of question here has a known set of answers")
+    if accuracy.size == 0 or np.isnan(accuracy).all():
         return judged(name, "not asked: the reward has no accuracy")
     hits = 0.0
     for kind, values in golds.items():

@@ -61,11 +61,12 @@ class ClipScorer:
 
     def _texts(self, texts: Sequence[str]) -> Any:
         # SigLIP was trained on padded texts; CLIP's mask makes padding invisible to it.
+        room = self.model.config.text_config.max_position_embeddings
         inputs = self.processor(
             text=list(texts),
             padding="max_length",
             truncation=True,
-            max_length=self.model.config.text_config.max_position_embeddings,
+            max_length=min(room, self.processor.tokenizer.model_max_length),
             return_tensors="pt",
         ).to(self.model.device)
         return _unit(self.model.get_text_features(**inputs))
@@ -84,7 +85,7 @@ def load_scorer(model: str) -> ClipScorer:
     """
     try:
         import torch
-        from transformers import AutoModel, AutoProcessor
+        from transformers import AutoModel
     except ModuleNotFoundError as error:
         raise MissingDependency(
             f"the scorer clip needs {error.name}: pip install 'vlmtune[cuda]', or set "
@@ -92,13 +93,14 @@ def load_scorer(model: str) -> ClipScorer:
         ) from None
     try:
         towers = AutoModel.from_pretrained(model, dtype=torch.float32)
-        processor = AutoProcessor.from_pretrained(model)
+        processor = _processor(model, towers.config.model_type)
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"CLIP '{model}' cannot be loaded ({' '.join(str(error).split())[:200]}); set "
             "reward.explanation.clip_model to a folder with it, or alpha: 1 for CIDEr alone"
         ) from None
-    if not hasattr(towers, "get_text_features") or not hasattr(towers, "get_image_features"):
+    two_towers = hasattr(towers, "get_text_features") and hasattr(towers, "get_image_features")
+    if processor is None or not two_towers:
         raise CheckpointError(
             f"'{model}' is {type(towers).__name__}, which does not compare pictures with texts; "
             "set reward.explanation.clip_model to a CLIP or SigLIP"
@@ -106,6 +108,25 @@ def load_scorer(model: str) -> ClipScorer:
     towers.requires_grad_(False)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return ClipScorer(name=model, model=towers.eval().to(device), processor=processor)
+
+
+def _processor(model: str, model_type: str) -> Any:
+    """Load the processor by its class, with pictures resized by PIL; None where there is none.
+
+    Not through AutoProcessor: importing mlx-vlm replaces it for the whole process, by one that
+    returns MLX arrays.
+    """
+    import transformers
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+
+    name = PROCESSOR_MAPPING_NAMES.get(model_type)
+    if name is None:
+        return None
+    processor = getattr(transformers, name).from_pretrained(model)
+    processor.image_processor = transformers.AutoImageProcessor.from_pretrained(
+        model, backend="pil"
+    )
+    return processor
 
 
 def _parts(items: Sequence[Any]) -> list[Sequence[Any]]:

@@ -90,10 +90,11 @@ def candidates(prompt: Prompt) -> tuple[Candidate, ...]:
     # Which value leads depends on the question, so that greedy answers are not all alike.
     lead = zlib.crc32(question.encode()) % len(values)
     shares = [2.0 if index == lead else 1.0 for index in range(len(values))]
+    explained = "<explain>I see {0} in the picture</explain>" if "<explain>" in question else ""
     forms = (
-        (_WELL_FORMED, "<think>" + thought + "</think><answer>{}</answer>"),
-        (_BARE, "{}"),
-        (_CHATTY, "I would say it is {} here."),
+        (_WELL_FORMED, "<think>" + thought + "</think><answer>{0}</answer>" + explained),
+        (_BARE, "{0}"),
+        (_CHATTY, "I would say it is {0} here."),
     )
     said = [
         Candidate(form.format(value), weight * share / sum(shares))
