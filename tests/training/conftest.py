@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -89,16 +90,12 @@ class ForkedRun:
         self._code: int | None = None
 
     def alive(self) -> bool:
-        try:
-            os.kill(self.process, 0)
-        except ProcessLookupError:
-            return False
-        return True
+        """Whether it still runs, as far as the server has said."""
+        return self._code is None and not self._runs.has_said()
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal, unless the run was quicker and has ended."""
-        if self.alive():
-            os.kill(self.process, number)
+        """Send a signal; the number of one that has ended is not given away before the next."""
+        os.kill(self.process, number)
 
     def wait(self) -> int:
         """Wait for its end, and tell its exit code, -9 after SIGKILL."""
@@ -115,18 +112,19 @@ class ForkedRuns:
         script = Path(__file__).parents[1] / "fixtures" / "forked_runs.py"
         self._server = subprocess.Popen(
             [sys.executable, str(script)],
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._output.open("a"),
             env=os.environ | {"OMP_NUM_THREADS": "1"},
-            text=True,
         )
 
     def start(self, stage: str, words: Sequence[str], **environment: str) -> ForkedRun:
         self._output.write_text("")
         request = {"stage": stage, "words": list(words), "environment": environment}
         assert self._server.stdin is not None
-        print(json.dumps(request | {"output": str(self._output)}), file=self._server.stdin)
+        self._server.stdin.write(json.dumps(request | {"output": str(self._output)}).encode())
+        self._server.stdin.write(b"\n")
         self._server.stdin.flush()
         return ForkedRun(self, self.number())
 
@@ -134,8 +132,13 @@ class ForkedRuns:
         """What the last run printed."""
         return self._output.read_text()
 
+    def has_said(self) -> bool:
+        """Whether a number can be read without waiting."""
+        return bool(select.select([self._server.stdout], [], [], 0)[0])
+
     def number(self) -> int:
         assert self._server.stdout is not None
+        # Unbuffered, so that `has_said` sees all that was not read.
         line = self._server.stdout.readline()
         assert line, f"the server ended: {self.said()}"
         return int(line)

@@ -218,7 +218,7 @@ def test_a_run_killed_again_and_again_ends_where_it_would_have(
     moments += drawn.choices(["updating", "writing"], k=kills - len(moments))
     # In the order of the run, as each process gets further than the one before.
     places = sorted(drawn.sample(range(1, updates - 2), k=kills - 2))
-    order = ["loading", *drawn.sample(moments[3:] + ["writing"], k=kills - 2), "finishing"]
+    order = ["loading", *drawn.sample([*moments[3:], "writing"], k=kills - 2), "finishing"]
     for moment, place in zip(order, [0, *places, updates], strict=True):
         spread = {"loading": 2.0, "updating": 0.6, "writing": 0.03, "finishing": 0.02}[moment]
         cut.kill(moment, after=place, delay=drawn.random() * spread)

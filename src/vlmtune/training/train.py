@@ -7,6 +7,7 @@ stages stands in `sft.py`, `dpo.py` and `grpo.py`.
 """
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -201,6 +202,8 @@ def _recorded(
                 result = work.do(journal)
         except BaseException as error:
             reason = " ".join(str(error).split()) or type(error).__name__
+            # Half a checkpoint is of no use, and where the disk is full this line needs its room.
+            shutil.rmtree(journal.scratch, ignore_errors=True)
             write({"status": "failed", "why": reason, "steps": journal.step})
             raise
     trained = Trained(

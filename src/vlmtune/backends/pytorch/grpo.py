@@ -6,6 +6,7 @@ TRL keeps its loop, its losses, its reference and its reuse of completions. What
     _generate_and_score_completions      advantages are those of `objectives.py`
     _get_per_token_logps_and_entropies   every prompt is computed once for its answers
     compute_loss                         says which rows those answers belong to
+    _get_eval_sampler                    evaluations ask in one order
     _save_checkpoint                     answers that later updates learn from are kept too
 
 With `hardware.use_vllm` the generator is `vllm_rollouts.Rollouts`, and TRL corrects for the
@@ -26,7 +27,7 @@ import datasets
 import torch
 import transformers
 import trl
-from trl.trainer.utils import add_fused_lm_head
+from trl.trainer.utils import RepeatSampler, add_fused_lm_head
 
 from vlmtune.backends import policy
 from vlmtune.backends.groups import refuse_too_few
@@ -331,6 +332,10 @@ class GroupTrainer(house(trl.GRPOTrainer)):  # type: ignore[misc]
             if out.entropy is not None
             else torch.zeros((len(rows), width), device=out.log_probs.device),
         )
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        """Ask in one order always; TRL's depends on the number of evaluations before."""
+        return RepeatSampler(eval_dataset, self.num_generations_eval, shuffle=False)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)

@@ -4,6 +4,7 @@
     create_scheduler    the schedule of backends/schedule.py, which MLX follows too
     _get_train_sampler  rows in the order of backends/order.py (sampler.py), as on MLX
     compute_loss        a loss that is not finite stops the run and names the rows
+    _get_grad_norm      so does a gradient, before it reaches a weight
     _save_checkpoint    sums between two log lines are kept too (counters.py)
     _prepare_for_training  FSDP2 keeps the head with the root (sharding.py)
     _run_epoch          a run that made all its updates makes none more when it goes on
@@ -23,14 +24,13 @@ import datasets
 import torch
 import transformers
 
-from vlmtune.backends.pytorch import counters, processes, sharding
+from vlmtune.backends.pytorch import counters, failures, processes, sharding
 from vlmtune.backends.pytorch.choices import Rates
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.sampler import PassSampler
 from vlmtune.backends.pytorch.tuning import ADAPTER, hold_still, weight_groups
 from vlmtune.backends.schedule import rate_factor, warmup_updates
 from vlmtune.config import RunConfig
-from vlmtune.errors import RunFailed
 from vlmtune.protocols import Journal
 from vlmtune.types import Lesson, TrainResult
 
@@ -66,6 +66,7 @@ def house(trainer: type[Any]) -> type[Any]:
         house_loaded: LoadedModel
         house_rates: Rates
         house_names: Sequence[str] = ()
+        house_rows: tuple[int, ...] = ()
 
         def create_optimizer(self, model: Any = None) -> Any:
             if self.optimizer is None:
@@ -92,14 +93,31 @@ def house(trainer: type[Any]) -> type[Any]:
 
         def compute_loss(self, model: Any, inputs: dict[str, Any], **more: Any) -> Any:
             rows = inputs.pop(ROWS, None)
+            taken = () if rows is None else tuple(rows.tolist())
             found = super().compute_loss(model, inputs, **more)
             loss = found[0] if isinstance(found, tuple) else found
             finite, team = bool(torch.isfinite(loss).all()), processes.team()
             if team.largest(int(not finite)):
-                names = [] if rows is None else [self.house_names[row] for row in rows.tolist()]
-                lost = [part for part in team.gather(None if finite else (float(loss), names)) if part]
-                raise RunFailed(_not_finite(lost[0][0], self.state.global_step + 1, lost[0][1]))
+                lost = [
+                    part for part in team.gather(None if finite else (float(loss), taken)) if part
+                ]
+                raise self._runs_away(f"the loss is {lost[0][0]}", lost[0][1])
+            self.house_rows += taken if model.training else ()
             return found
+
+        def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+            norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+            rows, self.house_rows = self.house_rows, ()
+            if failures.runs_away(norm):
+                # With fp16 this is usual: the scale is lowered and the update left out.
+                if self.args.fp16:
+                    return None
+                raise self._runs_away(f"the gradient's norm is {float(norm)}", rows)
+            return norm
+
+        def _runs_away(self, what: str, rows: Sequence[int]) -> Exception:
+            names = [self.house_names[row] for row in rows]
+            return failures.not_finite(what, self.state.global_step + 1, names)
 
         def _prepare_for_training(self, *arguments: Any, **more: Any) -> Any:
             whole = self.is_fsdp_enabled
@@ -123,6 +141,9 @@ def house(trainer: type[Any]) -> type[Any]:
             )
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            lost = [name for name in processes.team().gather(failures.lost_weight(model)) if name]
+            if lost:
+                raise self._runs_away(f"the weight {lost[0]} is not finite", ())
             super()._save_checkpoint(model, trial)
             folder = Path(self._get_output_dir(trial=trial))
             counters.save(self, folder / f"checkpoint-{self.state.global_step}")
@@ -131,14 +152,6 @@ def house(trainer: type[Any]) -> type[Any]:
             return None
 
     return HouseTrainer
-
-
-def _not_finite(loss: float, step: int, names: Sequence[str]) -> str:
-    rows = f" on rows {', '.join(names)}" if names else ""
-    return (
-        f"the loss is {loss} at update {step}{rows}; lower training.learning_rate, or compute in "
-        "another training.precision; the last checkpoint is good"
-    )
 
 
 class _Factors:
@@ -252,33 +265,14 @@ def train(trainer: Any, loaded: LoadedModel, config: RunConfig, journal: Journal
 
     resume = None if journal.resume_from is None else str(journal.resume_from)
     generation = copy.deepcopy(loaded.base.generation_config)
-    try:
+    with failures.explained(lambda: int(trainer.state.global_step) + 1):
         trainer.train(resume_from_checkpoint=resume)
-    except torch.OutOfMemoryError as error:
-        raise RunFailed(
-            f"out of memory at update {trainer.state.global_step + 1}: "
-            f"{str(error).splitlines()[0]}; lower training.batch_size (and raise "
-            "gradient_accumulation_steps), set training.gradient_checkpointing: true, "
-            "model.quantization: 4bit or a smaller model.max_pixels"
-        ) from error
-    except OSError as error:
-        raise RunFailed(
-            f"nothing can be written at update {trainer.state.global_step + 1}: "
-            f"{error.strerror or error}; free space, then --resume auto goes on from the last "
-            "checkpoint"
-        ) from error
-    except RuntimeError as error:
-        if processes.is_farewell(error):
-            raise RunFailed(
-                f"another process ended at update {trainer.state.global_step + 1}, and says why"
-            ) from error
-        raise
-    # The trainer replaces the list of end tokens by the tokenizer's one.
-    loaded.base.generation_config = generation
-    if not journal.stopping:
-        weights = sharding.full_weights(trainer)
-        if processes.team().rank == 0:
-            export(loaded, config, journal.model_folder, weights=weights)
+        # The trainer replaces the list of end tokens by the tokenizer's one.
+        loaded.base.generation_config = generation
+        if not journal.stopping:
+            weights = sharding.full_weights(trainer)
+            if processes.team().rank == 0:
+                export(loaded, config, journal.model_folder, weights=weights)
     return TrainResult(
         steps=trainer.state.global_step,
         metrics=journal.last,
