@@ -22,6 +22,8 @@ _EXPECTED: Mapping[str, str] = MappingProxyType(
         "bool_type": "true or false",
         "string_type": "text",
         "list_type": "a list",
+        "too_short": "{min_length} or more entries",
+        "string_pattern_mismatch": "a name without slashes",
         "dict_type": "keys and values",
         "model_type": "keys and values",
         "model_attributes_type": "keys and values",

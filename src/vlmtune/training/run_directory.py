@@ -33,7 +33,7 @@ LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a rehearsal will leave its output.
+    """Where a run leaves its output.
 
     Attributes:
         shown: The path as the user would type it.
@@ -60,14 +60,15 @@ class Place:
 
 
 def place(config: RunConfig) -> Place:
-    """Say where the output goes: `output_dir`, or outputs/<run_name or stage>-debug.
+    """Say where the output goes: `output_dir`, or outputs/<run_name or stage>.
+
+    A rehearsal's own folder ends in -debug, so that it never stands where a training will.
 
     Raises:
         ConfigError: If the folder cannot be an output folder.
     """
-    shown = Path(
-        config.output_dir or f"outputs/{config.run_name or config.stage.value}-debug"
-    ).expanduser()
+    usual = f"{config.run_name or config.stage.value}{'-debug' if config.debug else ''}"
+    shown = Path(config.output_dir or f"outputs/{usual}").expanduser()
     try:
         path = shown.resolve()
     except (OSError, RuntimeError, ValueError) as error:

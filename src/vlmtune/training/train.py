@@ -24,6 +24,7 @@ from vlmtune.backends.team import ALONE, Team, agreed, in_turn, led
 from vlmtune.config import RunConfig
 from vlmtune.data.training_sets import TrainingSets, load_training_sets
 from vlmtune.errors import BackendUnavailable, ConfigError, DataError, MissingDependency
+from vlmtune.models.resolve import resolve
 from vlmtune.training import checkpoints, dpo, grpo, health, lineage, run_folder, sft
 from vlmtune.training.findings import Check, Status
 from vlmtune.training.journal import METRICS, RunJournal
@@ -80,6 +81,7 @@ def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Tr
         if place.resume_from is not None:
             checkpoints.refuse_foreign(place.resume_from, backend.NAME)
         start, parent, line = agreed(team, lambda: lineage.start(config))
+        resolve(start.model, backend=backend.NAME)
         for text in (f"start    {line}", *(f"changed  {change}" for change in place.changes)):
             console.print(text, markup=False)
         tracks = Tracks(console)
