@@ -162,7 +162,7 @@ def _benchmark(report: Mapping[str, JSON], name: str) -> dict[str, Any]:
         "plot": pipeline_plots.alone(
             pipeline_plots.ladder(marks, title="right answers"), title=f"{name}: right answers"
         ),
-        "kind_plots": [_kind_plot(rows, kind) for kind in kinds] if len(kinds) > 1 else [],
+        "kind_plots": _kind_plots(rows, kinds) if len(kinds) > 1 else [],
         "overall": overall if len(models) > 2 else None,
         "against_base": (
             told(last["name"], overall, before=base) if overall and len(models) > 2 else ""
@@ -171,10 +171,20 @@ def _benchmark(report: Mapping[str, JSON], name: str) -> dict[str, Any]:
     }
 
 
-def _kind_plot(rows: Sequence[Mapping[str, Any]], kind: str) -> Markup:
-    marks = [Mark(name=row["name"], range=_range(row["kinds"][kind])) for row in rows]
-    name = f"{kind.replace('_', '/')}, n = {rows[0]['kinds'][kind]['n']}"
-    return pipeline_plots.alone(pipeline_plots.ladder(marks, title=name), title=name)
+def _kind_plots(rows: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> list[Markup]:
+    """Draw each kind of question on the same axis."""
+    by_kind = {
+        kind: [Mark(name=row["name"], range=_range(row["kinds"][kind])) for row in rows]
+        for kind in kinds
+    }
+    span = pipeline_plots.reach(mark for marks in by_kind.values() for mark in marks)
+    plots = []
+    for kind, marks in by_kind.items():
+        title = f"{kind.replace('_', '/')}, n = {rows[0]['kinds'][kind]['n']}"
+        width = pipeline_plots.SLIM
+        panel = pipeline_plots.ladder(marks, title=title, width=width, span=span)
+        plots.append(pipeline_plots.alone(panel, title=title, width=width))
+    return plots
 
 
 def _range(one: Mapping[str, JSON]) -> Range:
@@ -187,7 +197,11 @@ def _stage(stage: Mapping[str, JSON]) -> dict[str, Any]:
     return {
         **stage,
         "plots": [
-            pipeline_plots.alone(pipeline_plots.course(track), title=track.title)
+            pipeline_plots.alone(
+                pipeline_plots.course(track, width=pipeline_plots.NARROW),
+                title=track.title,
+                width=pipeline_plots.NARROW,
+            )
             for track in tracks
         ],
     }

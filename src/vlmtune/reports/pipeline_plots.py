@@ -7,14 +7,14 @@ Panels are SVG groups of one size, coloured by classes, so that the page lays th
 # x and y are SVG units, y grows downwards
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
 from vlmtune.reports.plots import Range
 
-WIDTH, HEIGHT = 420, 240
+WIDTH, NARROW, SLIM, HEIGHT = 420, 330, 260, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 34, 34
 _GAP = 16
 STYLE = """
@@ -71,11 +71,29 @@ class Track:
     points: tuple[tuple[int, float], ...]
 
 
-def ladder(marks: Sequence[Mark], *, title: str, width: int = WIDTH) -> Markup:
-    """Draw shares of models in their order, with whiskers, over the band of the first."""
-    low = min(mark.range.low for mark in marks)
-    high = max(mark.range.high for mark in marks)
-    ticks = _ticks(max(0.0, low - 0.02), min(1.0, high + 0.02))
+def reach(marks: Iterable[Mark]) -> tuple[float, float]:
+    """Find the part of the axis that holds every interval."""
+    found = [mark.range for mark in marks]
+    low, high = min(one.low for one in found), max(one.high for one in found)
+    return max(0.0, low - 0.02), min(1.0, high + 0.02)
+
+
+def ladder(
+    marks: Sequence[Mark],
+    *,
+    title: str,
+    width: int = WIDTH,
+    span: tuple[float, float] | None = None,
+) -> Markup:
+    """Draw shares of models in their order, with whiskers, over the band of the first.
+
+    Args:
+        marks: The models, at least one.
+        title: The panel's heading.
+        width: In units of the drawing.
+        span: What the axis has to hold; by default the intervals.
+    """
+    ticks = _ticks(*(span or reach(marks)))
     step = (width - _LEFT - _RIGHT) / len(marks)
 
     def up(share: float) -> float:
@@ -126,7 +144,7 @@ def course(track: Track, *, width: int = WIDTH) -> Markup:
     said = f"{track.title}: {_number(smooth[0][1])} at first, {_number(smooth[-1][1])} at the end"
     parts = [
         _text(_LEFT - 30, 18, track.title, "head"),
-        _text(width - _RIGHT, 18, f"{_number(smooth[-1][1])} at the end", "end"),
+        _text(width - _RIGHT, 18, _number(smooth[-1][1]), "value end"),
         *_grid(ticks, "", width),
         f'<polyline class="raw" points="{path(track.points)}"/>',
         f'<g><title>{escape(said)}</title><polyline class="smooth" points="{path(smooth)}"/></g>',

@@ -18,15 +18,19 @@ EVALUATIONS, RUN, METRICS = "evaluations", "run.json", "metrics.jsonl"
 CHANCE = 0.05
 """A difference with a smaller p-value is called one."""
 CURVES: Mapping[str, Mapping[str, str]] = {
-    "sft": {"loss": "loss", "eval_loss": "loss on rows set aside", "entropy": "entropy"},
-    "dpo": {
-        "rewards/margins": "margin of chosen over rejected",
+    "sft": {
         "loss": "loss",
-        "rewards/accuracies": "share of pairs preferred rightly",
+        "mean_token_accuracy": "tokens foretold rightly",
+        "eval_loss": "loss on rows set aside",
+    },
+    "dpo": {
+        "rewards/margins": "margin of the chosen",
+        "rewards/accuracies": "pairs preferred rightly",
+        "loss": "loss",
     },
     "grpo": {
         "reward/mean": "mean reward",
-        "reward/flat_groups": "share of groups without a difference",
+        "reward/flat_groups": "share of flat groups",
         "completions/mean_length": "tokens of an answer",
     },
 }
@@ -132,6 +136,7 @@ def _stage(folder: Path, entry: Mapping[str, JSON], seconds: Mapping[str, float]
         "steps": result.get("steps"),
         "seconds": seconds.get(f"train {entry['name']}"),
         "health": result.get("health", []),
+        "samples": _newest(folder / "samples"),
         "curves": _curves(folder / METRICS, stage=entry["stage"]),
     }
 
@@ -151,6 +156,12 @@ def _curves(path: Path, *, stage: str) -> dict[str, list[list[float]]]:
         for name, points in found.items()
         if points
     }
+
+
+def _newest(folder: Path) -> str:
+    """Name the last page of sample answers, from the pipeline's folder; "" where there is none."""
+    pages = sorted(folder.glob("*.html"))
+    return f"{folder.parent.name}/{folder.name}/{pages[-1].name}" if pages else ""
 
 
 def _line(text: str) -> dict[str, JSON]:
