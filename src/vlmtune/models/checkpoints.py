@@ -123,6 +123,42 @@ def flatten_config(config: Mapping[str, JSON]) -> dict[str, JSON]:
     return flat
 
 
+_TEXT_KEYS = (
+    "attention_dropout", "bos_token_id", "eos_token_id", "hidden_act", "hidden_size",
+    "initializer_range", "intermediate_size", "layer_types", "max_position_embeddings",
+    "max_window_layers", "num_attention_heads", "num_hidden_layers", "num_key_value_heads",
+    "pad_token_id", "rms_norm_eps", "sliding_window", "use_cache", "use_sliding_window",
+    "vocab_size",
+)  # fmt: skip
+"""What transformers 5 keeps in `text_config`; the rest belongs to the whole model."""
+
+
+def nest_config(config: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Lay a Qwen2.5-VL config out as transformers 5 does; one that is nested stays as it is.
+
+    Args:
+        config: The content of config.json.
+
+    Returns:
+        A new mapping, from which `flatten_config` makes the flat one again.
+    """
+    if "text_config" in config:
+        return dict(config)
+    nested = {key: value for key, value in config.items() if key not in _TEXT_KEYS}
+    text = {key: config[key] for key in _TEXT_KEYS if key in config}
+    rope = nested.pop("rope_scaling", None) or {}
+    if "rope_theta" in nested:
+        text["rope_parameters"] = {
+            "rope_type": "default",
+            "rope_theta": nested.pop("rope_theta"),
+            **{key: value for key, value in rope.items() if key not in ("type", "rope_type")},
+        }
+    text["model_type"] = f"{config['model_type']}_text"
+    if "tie_word_embeddings" in config:
+        text["tie_word_embeddings"] = config["tie_word_embeddings"]
+    return nested | {"text_config": text}
+
+
 @contextmanager
 def flattened_folder(folder: Path) -> Iterator[Path]:
     """Offer a folder whose config is flat: itself, or a temporary one with links to its files."""

@@ -116,44 +116,50 @@ def _stackable(config: RunConfig, folder: Path) -> int:
     return max([found.rank, *found.rank_pattern.values()])
 
 
-def asked(name: str, *, adapter: str | None = None) -> Start:
+def asked(
+    name: str,
+    *,
+    adapter: str | None = None,
+    keys: tuple[str, str] = ("--model_path", "--adapter_path"),
+) -> Start:
     """Find out what a generator is to load.
 
     Args:
         name: An alias, a hub id, a model's folder; or what training left: a run, a checkpoint, an
             adapter.
         adapter: A run, checkpoint or adapter to put on it, or None.
+        keys: What the user calls the two.
 
     Raises:
         CheckpointError: If there is no model in a folder, or the adapter belongs to another model.
     """
     left = Path(adapter or name).expanduser()
-    if adapter is None and not _left_by_training(left):
+    if adapter is None and not left_by_training(left):
         return Start(model=name)
-    folder = _with_model(left, called="--adapter_path" if adapter else "--model_path")
+    folder = _with_model(left, called=keys[1] if adapter else keys[0])
     if not (folder / ADAPTER).is_file():
         if adapter is None:
             return Start(model=str(folder))
         raise CheckpointError(
-            f"--adapter_path {folder} holds whole weights and no adapter; give it as --model_path"
+            f"{keys[1]} {folder} holds whole weights and no adapter; give it as {keys[0]}"
         )
     parent = _parent(folder)
     base = str(read_json(folder / ADAPTER).get("base_model_name_or_path") or "")
     if adapter is not None:
-        _refuse_other_base(name, parent, base=base, folder=folder, key="--model_path")
+        _refuse_other_base(name, parent, base=base, folder=folder, key=keys[0])
         return Start(model=name, adapter=folder)
     if parent.model and not Path(base).is_dir():
         base = parent.model
     if not base:
         raise CheckpointError(
-            f"the adapter in {folder} does not say which model it belongs to; give that model, and "
-            "the adapter beside it with --adapter_path"
+            f"the adapter in {folder} does not say which model it belongs to; name that model with "
+            "--model_path"
         )
     return Start(model=base, adapter=folder)
 
 
-def _left_by_training(folder: Path) -> bool:
-    """Say whether a folder has an adapter or a run in it, and no whole model at its top."""
+def left_by_training(folder: Path) -> bool:
+    """Say whether a folder has a run or an adapter in it, and no whole model at its top."""
     if not folder.is_dir() or (folder / WEIGHTS).is_file():
         return False
     return (folder / ADAPTER).is_file() or (folder / "run.json").is_file()

@@ -6,6 +6,7 @@
 A new adapter's first values come from the seed and the layers' names, as on MLX.
 """
 
+import logging
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -160,6 +161,8 @@ def _draw(network: Any, *, seed: int) -> None:
 
 
 def _continued(base: Any, adapter: Path) -> Any:
+    # peft imports it always, and it tells every CPU which kernels for 4 bits it could have.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import peft
 
     try:
