@@ -15,6 +15,8 @@ from vlmtune.data.leaks import coco_number, difference_hash, find_leaks
 from vlmtune.data.load import load_examples
 from vlmtune.data.training_sets import TrainingSets, load_training_sets
 from vlmtune.errors import ConfigError, DataError
+from vlmtune.scenes.dataset import SceneImage
+from vlmtune.scenes.world import World
 from vlmtune.types import Example, Stage
 
 
@@ -110,6 +112,18 @@ def test_a_scene_on_both_sides_is_a_leak() -> None:
     found = load_training_sets(RunConfig(stage=Stage.SFT, data=other))
     assert found.leaks is not None
     assert not found.leaks.rows
+
+
+def test_the_number_of_a_drawing_is_no_name_that_two_sets_could_share() -> None:
+    def drawn(split: str, background: int) -> Example:
+        world = World(
+            mode="flat", width=96, height=96, things=(), clutter=0.0, background=background
+        )
+        image = SceneImage(name=f"scenes/{split}/000114", world=world)
+        return Example(id=f"{split}/1", images=(image,), question="Q?", answer="A")
+
+    assert not find_leaks([drawn("train", 1)], [drawn("test", 2)], look=False).rows
+    assert find_leaks([drawn("test", 1)], [drawn("test", 1)], look=False).rows == {"test/1"}
 
 
 def test_too_few_rows_leave_no_evaluation_set_unless_a_share_was_asked_for(tmp_path: Path) -> None:
