@@ -154,7 +154,11 @@ def _rows(
 ) -> TrainingSets:
     """Read a stage's rows: what is wrong with the last stage's is told before the first trains."""
     try:
-        sets = load_training_sets(config, verify_images=False, track=track)
+        sets = load_training_sets(
+            config,
+            verify_images=False,
+            track=lambda title, total: track(f"{name}: {title}", total),
+        )
         if config.data.on_leak == "error":
             asked = [example for question in questions for example in question.examples]
             _refuse_leaks(sets.train.examples, asked)
