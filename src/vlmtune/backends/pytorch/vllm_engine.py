@@ -77,6 +77,7 @@ class Engine:
         Raises:
             CheckpointError: If vLLM cannot take it.
         """
+        from vllm.exceptions import VLLMError
         from vllm.lora.request import LoRARequest
 
         if self.adapter is not None:
@@ -85,7 +86,7 @@ class Engine:
         request = LoRARequest(f"adapter-{self._count}", self._count, str(folder))
         try:
             taken = self.llm.llm_engine.add_lora(request)
-        except (ValueError, RuntimeError, KeyError, OSError) as error:
+        except (VLLMError, ValueError, RuntimeError, KeyError, OSError) as error:
             raise CheckpointError(
                 f"vLLM cannot take the adapter in {folder}: {_first_line(error)}; ask it without "
                 "vLLM"
@@ -129,8 +130,10 @@ def start(serving: Serving) -> Engine:
             or this memory.
     """
     os.environ.update(vllm_settings.environment())
-    import vllm
+    from vllm.exceptions import VLLMError
     from vllm.platforms import current_platform
+
+    import vllm
 
     built_for = "cpu" if current_platform.is_cpu() else "cuda"
     if built_for != serving.device:
@@ -141,7 +144,7 @@ def start(serving: Serving) -> Engine:
     ledger = Ledger(suppressed=serving.suppressed)
     try:
         llm = vllm.LLM(**_arguments(serving), logits_processors=[drawing(ledger)])
-    except (ValueError, RuntimeError, OSError, NotImplementedError) as error:
+    except (VLLMError, ValueError, RuntimeError, OSError) as error:
         raise BackendUnavailable(
             f"vLLM cannot start with {serving.folder}: {_first_line(error)}; raise or lower "
             "hardware.vllm_gpu_memory_utilization if it is about memory, or do without vLLM"

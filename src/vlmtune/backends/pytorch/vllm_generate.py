@@ -220,11 +220,13 @@ class VllmGenerator:
         return outputs
 
     def _enqueued(self, asked: _Asked, setting: Any) -> list[str]:
+        from vllm.exceptions import VLLMError
+
         try:
             requests: list[str] = self._engine.llm.enqueue(
                 [asked.request()], [setting], lora_request=self._engine.adapter, use_tqdm=False
             )
-        except ValueError as error:
+        except (VLLMError, ValueError) as error:
             reason = (str(error).strip().splitlines() or [""])[0]
             raise DataError(f"vLLM does not take {asked.name}: {reason}") from error
         return requests

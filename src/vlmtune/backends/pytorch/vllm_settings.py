@@ -32,10 +32,14 @@ def check(config: RunConfig) -> None:
         MissingDependency: If vLLM is not installed.
         ConfigError: If a setting cannot be honoured together with it.
     """
-    refuse_missing()
-    reason = _tuning(config) or _machine(config)
-    if reason:
+    if reason := _tuning(config) or _machine(config):
         raise ConfigError(f"hardware.use_vllm: {reason}, {OTHERWISE}")
+    refuse_missing()
+    if config.model.quantization != "none" and built_for_cpus():
+        raise ConfigError(
+            f"hardware.use_vllm: vLLM's build for CPUs reads no {config.model.quantization} "
+            f"weights; use model.quantization: none here, {OTHERWISE}"
+        )
 
 
 def environment() -> dict[str, str]:
@@ -88,10 +92,5 @@ def _machine(config: RunConfig) -> str:
         return (
             f"engine {engines.engine(config)} divides the weights, and every process would have to "
             "put its adapter together first; use hardware.deepspeed: zero2, or neither"
-        )
-    if config.model.quantization != "none" and built_for_cpus():
-        return (
-            f"vLLM's build for CPUs reads no {config.model.quantization} weights; use "
-            "model.quantization: none here"
         )
     return ""
