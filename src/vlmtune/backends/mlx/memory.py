@@ -77,16 +77,16 @@ def resting(resolved: Resolved, loading: Loading, tuning: Tuning) -> Need:
     assert family is not None  # `fetch` reads the family of whatever lies in a folder
     stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     shapes = {
-        layer_names.canonical(name): shape
+        layer_names.canonical(name): entry.shape
         for path in folder.glob("*.safetensors")
-        for name, shape in tensors.shapes(path).items()
+        for name, entry in tensors.entries(path).items()
     }
-    kept = stored if loading.dtype == "auto" and mx.metal.is_available() else 0.0
-    moving = 0.0
+    as_stored = loading.dtype == "auto" and loading.bits is None and mx.metal.is_available()
+    kept, moving = stored if as_stored else 0.0, 0.0
     for name, shape in shapes.items():
         size, part = math.prod(shape), part_of(name, family)
         linear = len(shape) == 2 and part == "language" and "proj" in name
-        if not kept or (loading.bits and linear):
+        if not as_stored:
             kept += size * _width(loading, linear=linear)
         if tuning.method == "full":
             moving += 12.0 * size if part in tuning.parts else 0.0
@@ -100,7 +100,7 @@ def resting(resolved: Resolved, loading: Loading, tuning: Tuning) -> Need:
 def _width(loading: Loading, *, linear: bool) -> float:
     if loading.bits and linear:
         return (loading.bits + _SCALES) / 8
-    return _BYTES.get(loading.dtype, 4.0)
+    return _BYTES.get(loading.dtype, 2.0 if mx.metal.is_available() else 4.0)
 
 
 def _adapted(name: str, tuning: Tuning) -> bool:

@@ -32,7 +32,7 @@ def write(network: Any, *, source: Path, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     held: dict[str, mx.array] = dict(tree_flatten(network.parameters()))
-    names = {name for path in source.glob("*.safetensors") for name in tensors.shapes(path)}
+    names = {name for path in source.glob("*.safetensors") for name in tensors.entries(path)}
     plain = {
         name: _outward(name, held[layer_names.mlx(layer_names.canonical(name))])
         for name in sorted(names)
