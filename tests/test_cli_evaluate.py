@@ -137,7 +137,8 @@ def test_two_evaluations_are_compared(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         ([], "--model_path is missing"),
         (["--model_pth", "x"], "did you mean '--model_path'"),
-        (["--model_path", "x", "--adapter_path", "y"], "merge the adapter into the model"),
+        (["--model_path", "x", "--adapter_path", "y", "--backend", "scripted", "--benchmarks",
+          "scenes-vsr"], "--adapter_path y does not exist"),
         (["--model_path", "x", "--use_4bit"], "--model_path 3b-4bit"),
         (["--model_path", "x", "--max_samples", "0"], "at least 1"),
         (["--model_path", "x", "--max_samples", "many"], "invalid int"),

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from vlmtune.cli_evaluate_steps import (
     ALLOWED,
@@ -35,11 +36,15 @@ from vlmtune.cli_messages import (
 )
 from vlmtune.errors import ConfigError, VlmtuneError
 
+if TYPE_CHECKING:
+    from vlmtune.config import RunConfig
+
 SCRIPT = "scripts/evaluate.py"
 EXAMPLE = f"python {SCRIPT} --model_path pico --benchmarks scenes-vsr --max_samples 100"
 CONFIG: Mapping[str, str] = MappingProxyType(
     {
         "seed": "seed",
+        "evaluation.seed": "seed",
         "backend": "backend",
         "output_dir": "output_dir",
         "evaluation.benchmarks": "benchmarks",
@@ -53,8 +58,6 @@ CONFIG: Mapping[str, str] = MappingProxyType(
 """Setting -> the flag that says the same; model.name is --model_path."""
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
-        "adapter_path": "adapters cannot be loaded in this version; merge the adapter into the "
-        "model and give the merged folder with --model_path",
         "use_4bit": "quantising while loading needs CUDA, which this version does not evaluate on; "
         "take weights that are 4-bit already, such as --model_path 3b-4bit",
     }
@@ -103,11 +106,15 @@ def parse(words: Sequence[str]) -> Request:
         if name in given:
             raise ConfigError(f"flag '--{name}' is not supported: {reason}")
     mode = COMPARE if "compare" in given else PREDICTIONS if "predictions" in given else MODEL
+    held_out = None
     if mode == MODEL and "config" in given:
-        given = {**_of_config(given.pop("config"), given.pop("set", [])), **given}
+        config, asked = _of_config(given.pop("config"), given.pop("set", []))
+        if config.evaluation.datasets and "benchmarks" not in given:
+            held_out = config
+        given = {**asked, **given}
     if useless := [name for name in given if name not in ALLOWED[mode]]:
         raise ConfigError(f"--{useless[0]} means nothing together with {mode}; leave it out")
-    if mode == MODEL and "model_path" not in given:
+    if mode == MODEL and not {"model_path", "adapter_path"} & set(given):
         raise ConfigError(
             "--model_path is missing: pico, an alias such as 3b-4bit, a folder or a hub id; "
             "or grade saved answers with --predictions, or compare with --compare"
@@ -117,10 +124,10 @@ def parse(words: Sequence[str]) -> Request:
             raise ConfigError(f"--{name} is {given[name]}; it should be at least 1")
     if given.get("seed", 0) < 0:
         raise ConfigError(f"--seed is {given['seed']}; it should be 0 or more")
-    return Request(mode=mode, given=given)
+    return Request(mode=mode, given=given, held_out=held_out)
 
 
-def _of_config(path: Path, overrides: Sequence[str]) -> dict[str, object]:
+def _of_config(path: Path, overrides: Sequence[str]) -> tuple["RunConfig", dict[str, object]]:
     """Read what a config says about evaluations, and tell what else is in it.
 
     Raises:
@@ -144,7 +151,7 @@ def _of_config(path: Path, overrides: Sequence[str]) -> dict[str, object]:
     asked = {CONFIG[key]: value for key, value in changed.items()}
     if "output_dir" in asked:
         asked["output_dir"] = Path(asked["output_dir"])
-    return {"model_path": resolved.config.model.name, **asked}
+    return resolved.config, {"model_path": resolved.config.model.name, **asked}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,7 +169,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", type=Path, metavar="FILE",
         help="YAML with model.name and the section evaluation; flags win")  # fmt: skip
     add("--set", action="append", metavar="KEY=VALUE", help="any setting of that file")
-    add("--model_path", metavar="NAME", help="pico, an alias such as 3b-4bit, a folder or hub id")
+    add(
+        "--model_path", metavar="NAME", help="pico, an alias (3b-4bit), hub id, model folder or run"
+    )
     add("--benchmarks", nargs="+", metavar="NAME",
         help="VSR VSR-random CV-Bench Robo2VLM ViVQA-X scenes-vsr scenes-cv-bench, or a .py file; "
         f"without it {' '.join(USUAL_BENCHMARKS)}")  # fmt: skip
@@ -176,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, metavar="PATH",
         help="rows of the one benchmark: .jsonl, .json, .parquet or a folder")  # fmt: skip
     add("--image_folder", type=Path, metavar="FOLDER", help="where the rows' picture names start")
-    add("--backend", metavar="NAME", help="auto (usual), mlx or scripted")
+    add("--backend", metavar="NAME", help="auto (usual), mlx, pytorch or scripted")
     add("--batch", type=int, metavar="N", help=f"rows decoded side by side ({USUAL_BATCH})")
     add("--max_tokens", type=int, metavar="N", help=f"longest answer ({USUAL_TOKENS})")
     add("--seed", type=int, metavar="N", help="which rows --max_samples and scenes draw (0)")
@@ -185,7 +194,8 @@ def _parser() -> argparse.ArgumentParser:
         help="grade these answers, no model: the benchmark's columns and 'completion'")  # fmt: skip
     add("--compare", nargs=2, type=Path, metavar=("A", "B"),
         help="two evaluations' folders: is B better than A?")  # fmt: skip
-    add("--adapter_path", metavar="FOLDER", help="not supported yet; merge the adapter first")
+    add("--adapter_path", metavar="FOLDER",
+        help="run, checkpoint or adapter to put on the model, or on the one it names")  # fmt: skip
     add("--use_4bit", action="store_const", const=True,
         help="not supported; take a 4-bit model such as 3b-4bit")  # fmt: skip
     return parser

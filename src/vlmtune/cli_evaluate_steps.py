@@ -13,10 +13,11 @@ from vlmtune.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from vlmtune.config import RunConfig
     from vlmtune.evaluation.run import Prepared
     from vlmtune.evaluation.score import Result
     from vlmtune.protocols import Benchmark
-    from vlmtune.types import JSON
+    from vlmtune.types import JSON, Start
 
 USUAL_BENCHMARKS = ("VSR", "CV-Bench")
 USUAL_STYLE, USUAL_BACKEND = "direct", "auto"
@@ -27,8 +28,8 @@ MODEL, PREDICTIONS, COMPARE = "--model_path", "--predictions", "--compare"
 ALLOWED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         MODEL: (
-            "model_path", "benchmarks", "max_samples", "backend", "output_dir", "style",
-            "protocol", "data", "image_folder", "seed", "batch", "max_tokens",
+            "model_path", "adapter_path", "benchmarks", "max_samples", "backend", "output_dir",
+            "style", "protocol", "data", "image_folder", "seed", "batch", "max_tokens",
         ),
         PREDICTIONS: (
             "predictions", "model_path", "benchmarks", "output_dir", "style", "protocol",
@@ -47,10 +48,12 @@ class Request:
     Attributes:
         mode: A key of `ALLOWED`.
         given: Flag -> value, only those that were typed.
+        held_out: The config whose `evaluation.datasets` are to be asked, or None.
     """
 
     mode: str
     given: Mapping[str, Any]
+    held_out: "RunConfig | None" = None
 
     def get(self, flag: str, usual: Any = None) -> Any:
         """Take a flag's value, or the usual one."""
@@ -115,6 +118,7 @@ def run(request: Request) -> int:
 def _evaluate(request: Request, console: "Console") -> int:
     from vlmtune.backends.select import select
     from vlmtune.evaluation import run as running
+    from vlmtune.evaluation import saved
     from vlmtune.evaluation.score import score
 
     folder: Path = request.get("output_dir", Path(OUTPUT))
@@ -124,18 +128,21 @@ def _evaluate(request: Request, console: "Console") -> int:
     _refuse_foreign(folder)
     selection = select(request.get("backend", USUAL_BACKEND))
     prepared = [_prepare(benchmark, request) for benchmark in benchmarks]
-    _announce(request, prepared, console, reason=selection.reason)
-    generator = selection.backend.load_generator(request.get("model_path"), batch_rows=batch)
+    start = _start(request)
+    _announce(start, prepared, console, reason=selection.reason)
+    generator = selection.backend.load_generator(
+        start.model, batch_rows=batch, adapter=start.adapter
+    )
     results, generated, started = [], 0, time.perf_counter()
     for one in prepared:
         settings = running.settings_of(
             one,
             generator,
-            model=request.get("model_path"),
+            model=start.model,
             backend=selection.backend.NAME,
             max_tokens=request.get("max_tokens", USUAL_TOKENS),
         )
-        place = folder / slug(one.benchmark.name)
+        place = folder / saved.folder_name(one.benchmark.name)
         with RowBar(console, one) as bar:
             answers = running.collect(
                 one, generator, settings, folder=place, batch=batch, progress=bar.advance
@@ -143,7 +150,7 @@ def _evaluate(request: Request, console: "Console") -> int:
         generated += len(answers) - (bar.resumed or 0)
         results.append(score(one.benchmark, answers, style=style, protocol=one.protocol))
     facts = _facts(
-        name=generator.model.name,
+        name=_called(start),
         path=generator.model.path,
         parameters=generator.model.parameters,
         architecture=generator.model.architecture,
@@ -204,8 +211,15 @@ def _compare(request: Request, console: "Console") -> int:
 def _benchmarks(request: Request) -> list["Benchmark"]:
     from vlmtune import discovery
 
-    names = request.get("benchmarks", USUAL_BENCHMARKS)
     found: dict[str, Benchmark] = {}
+    names = request.get("benchmarks", USUAL_BENCHMARKS)
+    if request.held_out is not None:
+        from vlmtune.evaluation.held_out import load_held_out
+
+        names = request.get("benchmarks", ())
+        seed, count = request.get("seed", 0), request.get("max_samples")
+        for one in load_held_out(request.held_out, seed=seed, count=count):
+            found[one.name] = one
     for name in names:
         benchmark: Benchmark = discovery.load("benchmark", name).BENCHMARK
         found[benchmark.name] = benchmark
@@ -238,11 +252,25 @@ def _prepare(benchmark: "Benchmark", request: Request) -> "Prepared":
     )
 
 
+def _start(request: Request) -> "Start":
+    """Find out what is asked: a model, or one that carries what a training left."""
+    from vlmtune.training import lineage
+
+    adapter = request.get("adapter_path")
+    if "model_path" not in request.given:
+        return lineage.asked(adapter)
+    return lineage.asked(request.get("model_path"), adapter=adapter)
+
+
+def _called(start: "Start") -> str:
+    return start.model if start.adapter is None else f"{start.model} with {start.adapter}"
+
+
 def _announce(
-    request: Request, prepared: Sequence["Prepared"], console: "Console", *, reason: str
+    start: "Start", prepared: Sequence["Prepared"], console: "Console", *, reason: str
 ) -> None:
     console.print(
-        f"Evaluating {request.get('model_path')} on {len(prepared)} "
+        f"Evaluating {_called(start)} on {len(prepared)} "
         f"benchmark{'s' if len(prepared) > 1 else ''}, backend {reason}",
         markup=False,
     )
@@ -321,8 +349,3 @@ def _refuse_foreign(folder: Path) -> None:
     # A benchmark of the user's own keeps its answers in a folder that says what it is.
     own = [place.parent.name for place in folder.glob(f"*{os.sep}settings.json")]
     files.refuse_foreign(folder, ours=[*files.EVALUATION, *answers, *own])
-
-
-def slug(name: str) -> str:
-    """Name the folder of a benchmark's answers: "CV-Bench" -> "cv_bench"."""
-    return "".join(sign if sign.isalnum() else "_" for sign in name.lower())
