@@ -1,6 +1,7 @@
 """An adapter in its model: the sums, what rounding leaves of them, and what cannot be merged."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from vlmtune.errors import CheckpointError, ConfigError
 from vlmtune.models import merging, model_folder, tensors
 from vlmtune.models.adapters import Adapter, AdapterConfig, AdapterLayer
-from vlmtune.models.quantised import float_checkpoint, packed_bits
+from vlmtune.models.quantised import packed_bits
+from vlmtune.models.resolve import PICO_FOLDER, float_checkpoint, resolve
 
 OURS = "model.language_model.layers.0.mlp.up_proj"
 STORED = "model.layers.0.mlp.up_proj.weight"
@@ -138,6 +140,27 @@ def test_a_packed_base_is_refused_with_the_float_weights_to_take(tmp_path):
 def test_the_float_checkpoint_is_known_by_its_name_or_the_card(tmp_path, name, card, expected):
     (tmp_path / "README.md").write_text(card)
     assert float_checkpoint(name, tmp_path) == expected
+
+
+def test_pytorch_names_the_float_checkpoint_before_it_downloads_one_made_for_mlx():
+    with pytest.raises(
+        ConfigError, match=r"made for MLX.*; take Qwen/Qwen2\.5-VL-7B-Instruct, with"
+    ):
+        resolve("mlx-community/Qwen2.5-VL-7B-Instruct-4bit", backend="pytorch")
+    assert not resolve("mlx-community/Qwen2.5-VL-7B-Instruct-4bit", backend="mlx").is_local
+
+
+def test_pytorch_names_the_float_checkpoint_of_a_folder_packed_for_mlx(tmp_path):
+    from vlmtune.backends.pytorch import load_generator
+
+    base = shutil.copytree(PICO_FOLDER, tmp_path / "Qwen2.5-VL-3B-Instruct-8bit")
+    config = json.loads((base / "config.json").read_text())
+    packed = config | {"quantization": {"group_size": 64, "bits": 8}}
+    (base / "config.json").write_text(json.dumps(packed))
+    with pytest.raises(
+        CheckpointError, match=r"8-bit weights in MLX's format.*Qwen2\.5-VL-3B-Instr"
+    ):
+        load_generator(str(base))
 
 
 def test_an_existing_folder_is_never_written_to(tmp_path):

@@ -15,7 +15,8 @@ from vlmtune.errors import CheckpointError, ConfigError
 from vlmtune.models import layer_names, model_folder
 from vlmtune.models.adapters import Adapter, AdapterLayer
 from vlmtune.models.checkpoints import read_json
-from vlmtune.models.quantised import float_checkpoint, packed_bits
+from vlmtune.models.quantised import packed_bits
+from vlmtune.models.resolve import float_checkpoint
 from vlmtune.models.tensors import FLOATS, Array, Entry, encoded
 
 KINDS: Mapping[str, str] = {"fp32": "F32", "bf16": "BF16", "fp16": "F16"}

@@ -1,6 +1,7 @@
 """Weights packed in few bits: how to tell them, and which float weights they were made from."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from vlmtune.models.checkpoints import read_json
@@ -24,18 +25,17 @@ def packed_bits(folder: Path) -> int | None:
     return None
 
 
-def float_checkpoint(name: str, folder: Path | None = None) -> str:
+def origin(name: str, folder: Path | None, *, published: Iterable[str]) -> str:
     """Name the float weights that a checkpoint made for MLX comes from.
 
     Args:
         name: Its hub id or folder name.
         folder: Where its files are, if they are here; its card names the origin.
+        published: Hub ids of float weights, one of which it may be named after.
 
     Returns:
         A hub id; "" where nothing says so.
     """
-    from vlmtune.models.resolve import aliases
-
     card = folder / "README.md" if folder is not None else None
     if card is not None and card.is_file():
         found = _CARD.search(card.read_text(encoding="utf-8", errors="replace")[:4096])
@@ -43,7 +43,7 @@ def float_checkpoint(name: str, folder: Path | None = None) -> str:
             return found[1]
     plain = _MADE_FOR_MLX.match(name)
     stem = plain[1] if plain else name.rpartition("/")[2]
-    for alias in aliases("pytorch").values():
-        if alias.hub_id.rpartition("/")[2].lower() == stem.lower():
-            return alias.hub_id
+    for hub_id in published:
+        if hub_id.rpartition("/")[2].lower() == stem.lower():
+            return hub_id
     return ""

@@ -19,6 +19,7 @@ from pathlib import Path
 import vlmtune.models.families
 from vlmtune.errors import BackendUnavailable, CheckpointError, ConfigError
 from vlmtune.models.checkpoints import check_folder, weights_gib
+from vlmtune.models.quantised import origin
 from vlmtune.types import ModelAlias, ModelFamily
 
 PICO = "pico"
@@ -98,6 +99,7 @@ def resolve(name: str, *, backend: str = "mlx") -> Resolved:
         found = "is a file" if folder.is_file() else "does not exist"
         raise CheckpointError(f"model path {name} {found}; give a folder with config.json in it")
     if HUB_ID.fullmatch(name):
+        _refuse_made_for_mlx(name, backend=backend)
         return Resolved(name=name, location=name, is_local=False, ram_gib=None, family=None)
     raise ConfigError(_unknown(name, [PICO, *known]))
 
@@ -113,6 +115,31 @@ def _refuse_foreign_alias(name: str, *, backend: str) -> None:
                 f"model '{name}' is an alias of backend {other}, and this is {backend}; "
                 f"take '{same}', or --backend {other}"
             )
+
+
+def _refuse_made_for_mlx(name: str, *, backend: str) -> None:
+    """Refuse weights that PyTorch cannot read before they are downloaded."""
+    if backend != "pytorch" or not name.startswith("mlx-community/"):
+        return
+    floats = float_checkpoint(name) or "the checkpoint that it was made from"
+    raise ConfigError(
+        f"'{name}' was made for MLX, and PyTorch cannot read it; take {floats}, with "
+        "model.quantization: 4bit where memory is short, or --backend mlx"
+    )
+
+
+def float_checkpoint(name: str, folder: Path | None = None) -> str:
+    """Name the float weights that a checkpoint made for MLX comes from.
+
+    Args:
+        name: Its hub id or folder name.
+        folder: Where its files are, if they are here; its card names the origin.
+
+    Returns:
+        A hub id; "" where nothing says so.
+    """
+    published = [alias.hub_id for alias in aliases("pytorch").values()]
+    return origin(name, folder, published=published)
 
 
 def _local(name: str, folder: Path) -> Resolved:

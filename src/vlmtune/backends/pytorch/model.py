@@ -22,7 +22,7 @@ from vlmtune.backends.pytorch.devices import choose_device, choose_dtype
 from vlmtune.backends.pytorch.inputs import PromptInputs, PromptReader, speech
 from vlmtune.errors import CheckpointError, ConfigError, MissingDependency
 from vlmtune.models.checkpoints import read_json
-from vlmtune.models.resolve import Resolved
+from vlmtune.models.resolve import Resolved, float_checkpoint
 from vlmtune.types import JSON, ModelFamily, ModelInfo
 
 SCORED_POSITIONS = 512
@@ -223,10 +223,11 @@ def load_processor(folder: Path, model_type: str) -> Any:
 def _refuse_mlx_weights(folder: Path, config: dict[str, JSON]) -> None:
     packed = config.get("quantization")
     if isinstance(packed, dict) and "group_size" in packed:
+        floats = float_checkpoint(folder.name, folder) or "the float checkpoint it was made from"
         raise CheckpointError(
             f"model folder {folder} holds {packed.get('bits')}-bit weights in MLX's format, which "
-            "PyTorch cannot read; take the float checkpoint it was made from, with "
-            "model.quantization: 4bit where memory is short"
+            f"PyTorch cannot read; take {floats}, with model.quantization: 4bit where memory is "
+            "short"
         )
 
 
