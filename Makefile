@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # A target's stamp is younger than these files when its installation is current.
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help setup setup-dev demo test test-vllm check docs format clean
+.PHONY: help setup setup-dev demo test test-vllm check docs parity format clean
 
 help:
 	@echo "make setup      build $(VENV) with the laptop half (MLX); quick when current"
@@ -22,6 +22,7 @@ help:
 	@echo "make test-vllm  run the tests of vLLM, in an environment of its own (Linux)"
 	@echo "make check      formatting, lint, types, floors, architecture"
 	@echo "make docs       write docs/config.md from the config"
+	@echo "make parity     let MLX and PyTorch compute the same, compare, write docs/parity.md"
 	@echo "make format     format the code and mend what ruff can mend"
 	@echo "make clean      remove the environments and caches; outputs/ stays"
 	@echo "PYTHON=/path/to/python3.12 chooses the Python of a new $(VENV)."
@@ -49,6 +50,9 @@ check: setup-dev
 
 docs: setup-dev
 	$(PY) scripts/write_config_docs.py
+
+parity: setup-dev
+	$(PY) scripts/write_parity.py $(ARGS)
 
 format: setup-dev
 	$(PY) -m ruff format .

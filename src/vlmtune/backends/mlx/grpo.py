@@ -28,7 +28,7 @@ from vlmtune.backends.mlx.trainer import Work, train
 from vlmtune.backends.order import pass_order
 from vlmtune.backends.rollouts import Grade, Observe, Rollout, advantages, roll_out
 from vlmtune.config import RunConfig
-from vlmtune.protocols import Journal
+from vlmtune.protocols import Generator, Journal
 from vlmtune.types import JSON, Finish, Lesson, TrainResult
 
 Floats = npt.NDArray[np.float32]
@@ -71,6 +71,8 @@ class GrpoTask:
     Attributes:
         drops: Whether dropout is on while a loss is computed.
         prompts: All prompts, those to train on first.
+
+    Without a `generator` the model that trains draws itself.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class GrpoTask:
         *,
         grade: Grade,
         observe: Observe,
+        generator: Generator | None = None,
     ) -> None:
         self.drops = not config.grpo.disable_dropout
         self.prompts = [lesson.prompt for lesson in (*lessons, *evaluation)]
@@ -93,7 +96,7 @@ class GrpoTask:
         self._objective = policy.objective(config)
         self._sampling = policy.sampling(config)
         self._batches = grpo_settings.batches(config)
-        self._generator = MLXGenerator(
+        self._generator = generator or MLXGenerator(
             learner.loaded, batch_rows=config.hardware.generation_batch_size
         )
         self._update = 0

@@ -14,6 +14,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
+import numpy.typing as npt
 
 from vlmtune.backends import packing
 from vlmtune.backends.mlx.inputs import PromptInputs
@@ -65,22 +66,33 @@ def score(loaded: LoadedModel, packed: Packed, *, temperature: float = 1.0) -> m
         float32 [B, C]; 0 behind an answer's end.
     """
     rows = packed.packing
-    scored_N = np.flatnonzero(rows.labels_RT != packing.IGNORED)
+    scored_N = _scored(rows)
     if not len(scored_N):
         return mx.zeros((len(rows.rows_B), max(rows.lengths_B, default=0)))
-    ids_RT = rows.ids_RT.astype(np.int32)
+    labels_N = mx.array(rows.labels_RT.reshape(-1)[scored_N].astype(np.int32))
+    logps_N = _log_probabilities(loaded, states(loaded, packed), labels_N, temperature)
+    places_BC, inside_BC = _places(rows, scored_N)
+    return logps_N[mx.array(places_BC)] * mx.array(inside_BC.astype(np.float32))
+
+
+def states(loaded: LoadedModel, packed: Packed) -> mx.array:
+    """Compute the hidden states that predict the answers' tokens, [N, H], in the rows' order."""
+    rows = packed.packing
     lengths_R = np.array([len(inputs.ids_T) for inputs in packed.several])
     hidden_RTH = loaded.text(
         None,
-        inputs_embeds=loaded.embed(packed.several, ids_RT, lengths_R),
+        inputs_embeds=loaded.embed(packed.several, rows.ids_RT.astype(np.int32), lengths_R),
         mask=mx.array(rows.sees_RTT()[:, None]),
         position_ids=mx.array(rows.positions_ART.astype(np.int32)),
     )
-    hidden_NH = hidden_RTH.reshape(-1, hidden_RTH.shape[-1])[mx.array(scored_N)]
-    labels_N = mx.array(rows.labels_RT.reshape(-1)[scored_N].astype(np.int32))
-    logps_N = _log_probabilities(loaded, hidden_NH, labels_N, temperature)
-    places_BC, inside_BC = _places(rows, scored_N)
-    return logps_N[mx.array(places_BC)] * mx.array(inside_BC.astype(np.float32))
+    found_NH: mx.array = hidden_RTH.reshape(-1, hidden_RTH.shape[-1])[mx.array(_scored(rows))]
+    return found_NH
+
+
+def _scored(rows: packing.Packing) -> npt.NDArray[np.int64]:
+    """List the places that predict a token."""
+    places_N: npt.NDArray[np.int64] = np.flatnonzero(rows.labels_RT != packing.IGNORED)
+    return places_N
 
 
 def _places(rows: packing.Packing, scored_N: Any) -> tuple[Any, Any]:
@@ -96,8 +108,8 @@ def _places(rows: packing.Packing, scored_N: Any) -> tuple[Any, Any]:
 def _log_probabilities(
     loaded: LoadedModel, hidden_NH: mx.array, labels_N: mx.array, temperature: float
 ) -> mx.array:
-    def part_of(hidden_nH: mx.array, labels_n: mx.array) -> mx.array:
-        return log_probabilities(loaded.logits(hidden_nH) / temperature, labels_n)
+    def part_of(part_NH: mx.array, ids_N: mx.array) -> mx.array:
+        return log_probabilities(loaded.logits(part_NH) / temperature, ids_N)
 
     if len(labels_N) <= SCORED_POSITIONS:
         return part_of(hidden_NH, labels_N)
