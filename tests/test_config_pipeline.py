@@ -103,6 +103,8 @@ def test_two_stages_of_one_kind_have_names_of_their_own(write):
          r"stages\.grpo would continue the adapter of stage dpo, which has other values"),
         ("      max_steps: 5", "      max_steps: 5\n    model: {tuning: full}",
          r"stages\.grpo has model\.tuning: full and cannot continue"),
+        ("output_dir: ./out", "save: {model_path: ./best}",
+         r"save\.model_path \./best would be written by the stages sft and dpo"),
         ("output_dir: ./out", "stage: sft", r"has stages \(sft, dpo, grpo\), so no single stage"),
         ("stages:\n", "stages: []\nold:\n", r"stages in .* should hold a section for each stage"),
     ],

@@ -112,6 +112,7 @@ def load_pipeline(
     pipeline = Pipeline(path=path, shared=reader.read("", {}, ()), stages=tuple(stages))
     for before, after in zip(pipeline.stages, pipeline.stages[1:], strict=False):
         _refuse_break(before, after, is_first=before is pipeline.stages[0])
+    _refuse_one_place(pipeline)
     return pipeline
 
 
@@ -238,6 +239,21 @@ def _refuse_break(before: PipelineStage, after: PipelineStage, *, is_first: bool
             "other values of model.tuning or model.lora; make them equal, or train another "
             "adapter with model.start_adapter: stack or merge"
         )
+
+
+def _refuse_one_place(pipeline: Pipeline) -> None:
+    """Two stages that write to one place would leave only the later one's model there."""
+    for key in ("model_path", "hub_model_id"):
+        taken: dict[str, str] = {}
+        for stage in pipeline.stages:
+            place = getattr(stage.config.save, key)
+            if place in taken:
+                raise ConfigError(
+                    f"save.{key} {place} would be written by the stages {taken[place]} and "
+                    f"{stage.name} in {pipeline.path}; set it in one of them"
+                )
+            if place is not None:
+                taken[place] = stage.name
 
 
 def _keys(values: Mapping[str, JSON], prefix: str = "") -> list[str]:

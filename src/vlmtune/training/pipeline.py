@@ -6,6 +6,7 @@ A stage is trained by `training.train`, starts through `training.lineage`, and i
 scripts/evaluate.py asks. The same command again goes on where the last one stopped.
 """
 
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,9 @@ def run(plan: Plan, *, console: Console) -> Outcome:
         work = _Work(plan=plan, state=state, console=console, steps=_Steps(plan, console))
         try:
             stopped = work.do()
+        except KeyboardInterrupt:
+            state.end("stopped", why="SIGINT")
+            raise
         except BaseException as error:
             state.end("failed", why=" ".join(str(error).split()) or type(error).__name__)
             raise
@@ -196,6 +200,8 @@ class _Work:
         try:
             yield
         finally:
+            # A trainer's circles would keep its weights in memory while the next step loads.
+            gc.collect()
             self.state.spent(step, time.perf_counter() - started)
 
 

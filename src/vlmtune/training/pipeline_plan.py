@@ -21,6 +21,8 @@ from vlmtune.config_pipeline import Pipeline
 from vlmtune.data.leaks import find_leaks
 from vlmtune.data.training_sets import TrainingSets, load_training_sets
 from vlmtune.errors import ConfigError, DataError
+from vlmtune.evaluation.run import STYLES
+from vlmtune.models.resolve import resolve
 from vlmtune.reports import pipeline_files
 from vlmtune.rewards import build_reward
 from vlmtune.training import run_directory, train
@@ -91,7 +93,9 @@ def placed(pipeline: Pipeline) -> tuple[tuple[str, RunConfig], ...]:
     for stage in pipeline.stages:
         folder = root / stage.name
         model = stage.config.model.model_copy(update={"start_from": before})
-        changes = {"output_dir": str(folder), "resume": "auto", "run_name": stage.name}
+        # Trackers list the stages of several pipelines beside each other.
+        run_name = f"{root.name}-{stage.name}"
+        changes = {"output_dir": str(folder), "resume": "auto", "run_name": run_name}
         found.append((stage.name, stage.config.model_copy(update={**changes, "model": model})))
         # Absolute, so that going on from another working directory finds the same folder.
         before = str(folder.resolve())
@@ -114,6 +118,7 @@ def make_plan(pipeline: Pipeline, *, track: Tracks) -> Plan:
             "stopped; leave it out"
         )
     selection = select.select(shared.backend)
+    resolve(shared.model.name, backend=selection.backend.NAME)
     checked = [
         (name, config, _check(name, config, selection.backend)) for name, config in placed(pipeline)
     ]
@@ -127,7 +132,7 @@ def make_plan(pipeline: Pipeline, *, track: Tracks) -> Plan:
                 config=config,
                 rows=len(sets.train.examples),
                 updates=updates(config, rows=len(sets.train.examples)),
-                notes=(*notes, *config_rules.unused(config)),
+                notes=(*notes, *config_rules.unused(config), *_other_style(config, shared)),
             )
         )
     return Plan(
@@ -165,6 +170,14 @@ def _rows(
     except (ConfigError, DataError) as error:
         raise type(error)(f"stage {name}: {error}") from error
     return sets
+
+
+def _other_style(config: RunConfig, shared: RunConfig) -> list[str]:
+    """A model that learned one form of answer is at a loss when asked for another."""
+    trained, asked = config.prompt.style, STYLES[shared.evaluation.style]
+    why = f"evaluation.style is {shared.evaluation.style}"
+    note = f"trains with prompt.style {trained} and is asked in {asked}, for {why}"
+    return [] if trained == asked else [note]
 
 
 def _refuse_leaks(trained: Sequence[Example], asked: Sequence[Example]) -> None:
