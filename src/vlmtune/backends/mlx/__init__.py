@@ -10,12 +10,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from vlmtune.backends.rollouts import Grade, Observe
 from vlmtune.config import RunConfig
 from vlmtune.protocols import Generator, Journal
-from vlmtune.types import Lesson, Problem, Start, TrainResult
+from vlmtune.types import Lesson, Problem, Stage, Start, TrainResult
 
 NAME = "mlx"
-TRAINS = ("sft", "dpo")
+TRAINS = ("sft", "dpo", "grpo")
 """Stages that this backend trains."""
 INSTALL = 'pip install "vlmtune[mlx]" (in a checkout: pip install -e ".[mlx]")'
 
@@ -90,10 +91,11 @@ def check_settings(config: RunConfig) -> list[str]:
         ConfigError: If a setting cannot be honoured.
         MissingDependency: If one needs a library that is not installed.
     """
-    from vlmtune.backends.mlx import settings
+    from vlmtune.backends.mlx import grpo_settings, settings
 
     settings.check(config)
-    return settings.notes(config)
+    own = grpo_settings.check(config) if config.stage is Stage.GRPO else []
+    return [*settings.notes(config), *own]
 
 
 def train_sft(
@@ -142,3 +144,35 @@ def train_dpo(
 
     kept, held = fitted(config, learner, lessons), fitted(config, learner, evaluation)
     return dpo.train_dpo(learner, config, kept, held, journal)
+
+
+def train_grpo(
+    config: RunConfig,
+    start: Start,
+    lessons: Sequence[Lesson],
+    evaluation: Sequence[Lesson],
+    journal: Journal,
+    *,
+    grade: Grade,
+    observe: Observe,
+) -> TrainResult:
+    """Train on groups of the model's own answers; as `train_sft` otherwise.
+
+    Args:
+        config: A checked config.
+        start: What to load.
+        lessons: Prompts to train on; their answers are not looked at.
+        evaluation: Prompts whose mean reward is measured.
+        journal: The run.
+        grade: The reward.
+        observe: Told of every rollout.
+    """
+    from vlmtune.backends.mlx.opening import fitted, open_model
+
+    learner = open_model(config, start, journal)
+    from vlmtune.backends.mlx import grpo
+
+    room = config.grpo.max_completion_length
+    kept = fitted(config, learner, lessons, room=room)
+    held = fitted(config, learner, evaluation, room=room)
+    return grpo.train_grpo(learner, config, kept, held, journal, grade=grade, observe=observe)
