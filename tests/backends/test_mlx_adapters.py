@@ -10,10 +10,11 @@ import pytest
 import torch
 from mlx.utils import tree_flatten
 
+from vlmtune.backends.choices import Tuning
 from vlmtune.backends.mlx import adapted
 from vlmtune.backends.mlx.generate import MLXGenerator
 from vlmtune.backends.mlx.model import load as load_mlx
-from vlmtune.backends.pytorch.choices import Loading, Tuning
+from vlmtune.backends.pytorch.choices import Loading
 from vlmtune.backends.pytorch.generate import TorchGenerator
 from vlmtune.backends.pytorch.model import load as load_torch
 from vlmtune.backends.pytorch.tuning import adapt as adapt_torch

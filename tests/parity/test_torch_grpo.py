@@ -14,8 +14,9 @@ import trl
 from trl.trainer import grpo_trainer
 
 from vlmtune.backends import policy
+from vlmtune.backends.choices import Tuning
 from vlmtune.backends.pytorch import grpo, grpo_settings
-from vlmtune.backends.pytorch.choices import Loading, Tuning
+from vlmtune.backends.pytorch.choices import Loading
 from vlmtune.backends.pytorch.collate import concatenated
 from vlmtune.backends.pytorch.generate import TorchGenerator
 from vlmtune.backends.pytorch.model import load

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from vlmtune import config_file
+from vlmtune.backends.choices import Tuning
 from vlmtune.backends.pytorch import dpo, sft
-from vlmtune.backends.pytorch.choices import Loading, Tuning
+from vlmtune.backends.pytorch.choices import Loading
 from vlmtune.backends.pytorch.generate import TorchGenerator
 from vlmtune.backends.pytorch.model import load
 from vlmtune.backends.pytorch.tuning import adapt

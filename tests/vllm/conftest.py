@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from vlmtune.backends import pytorch
+from vlmtune.backends.choices import Tuning
 from vlmtune.backends.pytorch import tuning, vllm_engine, vllm_generate, vllm_settings
-from vlmtune.backends.pytorch.choices import Loading, Tuning
+from vlmtune.backends.pytorch.choices import Loading
 from vlmtune.backends.pytorch.inputs import Speech
 from vlmtune.backends.pytorch.model import LoadedModel, load
 from vlmtune.data.datasets import scenes

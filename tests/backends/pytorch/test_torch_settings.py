@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from vlmtune import config_file
+from vlmtune.backends import choices
 from vlmtune.backends.pytorch import settings
 from vlmtune.backends.pytorch.honoured import HONOURED
 from vlmtune.config import RunConfig
@@ -32,7 +33,8 @@ def produced(name: str, found: RunConfig):
         return getattr(settings, name)(found, folder=Path("f"), device="cpu")
     if name == "environment":
         return settings.environment(found, folder=Path("f"))
-    return dataclasses.asdict(getattr(settings, name)(found))
+    room = choices if name in ("tuning", "rates") else settings
+    return dataclasses.asdict(getattr(room, name)(found))
 
 
 # A value that differs from the default, and what else has to be set for it to be allowed.
@@ -212,9 +214,9 @@ def test_an_adapters_settings_beside_full_tuning_are_told():
 
 
 def test_a_set_rate_unfreezes_its_part_and_an_unset_one_leaves_it():
-    assert settings.trained_parts(config()) == {"language"}
-    assert settings.trained_parts(config(**{"training.lr_mp": 1e-3})) == {"language", "projector"}
-    full = settings.trained_parts(config(**{"model.tuning": "full"}))
+    assert choices.trained_parts(config()) == {"language"}
+    assert choices.trained_parts(config(**{"training.lr_mp": 1e-3})) == {"language", "projector"}
+    full = choices.trained_parts(config(**{"model.tuning": "full"}))
     assert full == {"vision", "projector", "language"}
 
 

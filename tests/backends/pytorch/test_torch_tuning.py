@@ -6,7 +6,8 @@ import re
 import pytest
 import torch
 
-from vlmtune.backends.pytorch.choices import Loading, Rates, Tuning
+from vlmtune.backends.choices import Rates, Tuning
+from vlmtune.backends.pytorch.choices import Loading
 from vlmtune.backends.pytorch.generate import TorchGenerator
 from vlmtune.backends.pytorch.model import LoadedModel, load
 from vlmtune.backends.pytorch.tuning import (

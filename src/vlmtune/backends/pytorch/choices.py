@@ -1,9 +1,7 @@
-"""What can be chosen when a model is loaded and tuned; nothing here needs PyTorch."""
+"""What can be chosen when a model is loaded; nothing here needs PyTorch."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
-
-from vlmtune.backends.targets import Part
 
 Device: TypeAlias = Literal["auto", "cuda", "cpu", "mps"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
@@ -31,43 +29,3 @@ class Loading:
     min_pixels: int | None = None
     max_pixels: int | None = None
     waits: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
-    """What is trained.
-
-    Attributes:
-        method: LoRA or DoRA adapters, or the weights themselves.
-        rank: Inner size of an adapter's two matrices.
-        alpha: An adapter's output is scaled by alpha / rank.
-        dropout: Share of an adapter's inputs that are dropped while training.
-        targets: Names of linear layers to adapt; None adapts all.
-        parts: Parts that train. A projector beside adapters trains its own weights, since it is
-            small and has no redundant rank; peft keeps them with the adapter.
-    """
-
-    method: Literal["lora", "dora", "full"] = "lora"
-    rank: int = 16
-    alpha: float = 16.0
-    dropout: float = 0.0
-    targets: tuple[str, ...] | None = None
-    parts: frozenset[Part] = frozenset({"language"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
-    """Peak learning rates; None takes `default`, for adapters the rate of their part."""
-
-    default: float
-    vision: float | None = None
-    projector: float | None = None
-    language: float | None = None
-    adapter: float | None = None
-
-    def of(self, part: Part, *, adapter: bool) -> float:
-        """Look up the rate of a weight."""
-        own = {"vision": self.vision, "projector": self.projector, "language": self.language}[part]
-        if adapter and self.adapter is not None:
-            return self.adapter
-        return self.default if own is None else own

@@ -11,6 +11,7 @@ from typing import Any
 
 import trl
 
+from vlmtune.backends.choices import rates
 from vlmtune.backends.pytorch import settings, sharding
 from vlmtune.backends.pytorch.collate import Collator
 from vlmtune.backends.pytorch.model import LoadedModel
@@ -71,7 +72,7 @@ def build(
     if loaded.is_adapted and not continued:
         loaded.network.delete_adapter(REFERENCE)
     names = [lesson.prompt.example_id for lesson in rows]
-    prepare(trainer, loaded, config, settings.rates(config), journal, names=names)
+    prepare(trainer, loaded, config, rates(config), journal, names=names)
     return trainer
 
 

@@ -30,8 +30,9 @@ import trl
 from trl.trainer.utils import RepeatSampler, add_fused_lm_head
 
 from vlmtune.backends import policy
+from vlmtune.backends.choices import rates
 from vlmtune.backends.groups import refuse_too_few
-from vlmtune.backends.pytorch import grpo_settings, processes, settings, sharding
+from vlmtune.backends.pytorch import grpo_settings, processes, sharding
 from vlmtune.backends.pytorch.generate import TorchGenerator
 from vlmtune.backends.pytorch.inputs import PromptInputs
 from vlmtune.backends.pytorch.model import LoadedModel
@@ -129,7 +130,7 @@ def build(
     trainer.use_vllm = desk.drawing is not None
     trainer.desk = desk
     names = [prompt.example_id for prompt in prompts]
-    prepare(trainer, loaded, config, settings.rates(config), journal, names=names)
+    prepare(trainer, loaded, config, rates(config), journal, names=names)
     trainer.add_callback(_Resuming(trainer, journal))
     return trainer
 

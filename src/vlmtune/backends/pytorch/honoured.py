@@ -1,7 +1,7 @@
 """Who honours each setting when this backend trains: no setting is without an entry.
 
-A test holds the keys against the config and, where the entry names a function of `settings.py`,
-that another value changes what the function returns.
+A test holds the keys against the config and, where the entry names a function of `settings.py` or
+of `backends/choices.py`, that another value changes what the function returns.
 """
 
 from collections.abc import Mapping
@@ -128,4 +128,4 @@ HONOURED: Mapping[str, str] = MappingProxyType(
         "tracking.sample_steps": "training.samples",
     }
 )
-"""Dotted key -> the function of `settings.py`, the module of this backend, or the room."""
+"""Dotted key -> the function of `settings.py` or `choices.py`, the module, or the room."""

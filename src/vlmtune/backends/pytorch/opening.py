@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 
+from vlmtune.backends.choices import rates, tuning
 from vlmtune.backends.lengths import fit, told
 from vlmtune.backends.pytorch import engines, processes, settings
 from vlmtune.backends.pytorch.choices import Loading
@@ -52,10 +53,8 @@ def open_model(config: RunConfig, start: Start, journal: Journal) -> LoadedModel
         processes.team().gather(None)
         loaded.network.name_or_path = str(base)
         adapter = None
-    loaded = adapt(
-        loaded, settings.tuning(config), seed=config.seed, adapter=adapter, stack=start.stack
-    )
-    weight_groups(loaded, settings.rates(config), weight_decay=config.training.weight_decay)
+    loaded = adapt(loaded, tuning(config), seed=config.seed, adapter=adapter, stack=start.stack)
+    weight_groups(loaded, rates(config), weight_decay=config.training.weight_decay)
     counts = trained_counts(loaded)
     _log.info("training %s of %s weights", sum(counts.values()) - counts["all"], counts["all"])
     if loaded.device == "mps":

@@ -2,7 +2,8 @@
 
     check(config)                                       raises for what cannot be honoured here,
                                                         beyond what config_rules.py says of all
-    loading(config), tuning(config), rates(config)      for model.py and tuning.py
+    loading(config)                                     for model.py; tuning and rates, which
+                                                        both engines share, are in choices.py
     arguments(config, folder=folder)                    what every TRL config shares
 
 Every argument whose default has a meaning is passed, so that a library's new default changes
@@ -15,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from vlmtune import config_rules
+from vlmtune.backends.choices import trained_parts
 from vlmtune.backends.pytorch import engines
-from vlmtune.backends.pytorch.choices import Loading, Rates, Tuning
-from vlmtune.backends.targets import PARTS, Part
+from vlmtune.backends.pytorch.choices import Loading
 from vlmtune.config import LoraConfig, RunConfig
 from vlmtune.errors import ConfigError, MissingDependency
 from vlmtune.types import Stage
@@ -167,37 +168,6 @@ def loading(config: RunConfig) -> Loading:
         waits=engines.divides_weights(config),
         min_pixels=model.min_pixels,
         max_pixels=model.max_pixels,
-    )
-
-
-def trained_parts(config: RunConfig) -> frozenset[Part]:
-    """Which parts train: those that are not frozen."""
-    frozen = config_rules.frozen(config)
-    return frozenset(part for part in PARTS if part not in frozen)
-
-
-def tuning(config: RunConfig) -> Tuning:
-    """What to train."""
-    lora = config.model.lora
-    return Tuning(
-        method=config.model.tuning,
-        rank=lora.rank,
-        alpha=lora.alpha,
-        dropout=lora.dropout,
-        targets=None if lora.target_modules is None else tuple(lora.target_modules),
-        parts=trained_parts(config),
-    )
-
-
-def rates(config: RunConfig) -> Rates:
-    """At which peak rates."""
-    training = config.training
-    return Rates(
-        default=training.learning_rate,
-        vision=training.lr_vision_backbone,
-        projector=training.lr_mp,
-        language=training.lr_language_backbone,
-        adapter=training.lr_lora,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import trl
 
+from vlmtune.backends.choices import rates
 from vlmtune.backends.pytorch import settings, sharding
 from vlmtune.backends.pytorch.collate import Collator
 from vlmtune.backends.pytorch.model import LoadedModel
@@ -60,5 +61,5 @@ def build(
         processing_class=loaded.reader.processor,
     )
     names = [lesson.prompt.example_id for lesson in rows]
-    prepare(trainer, loaded, config, settings.rates(config), journal, names=names)
+    prepare(trainer, loaded, config, rates(config), journal, names=names)
     return trainer

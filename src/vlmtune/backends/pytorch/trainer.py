@@ -24,8 +24,8 @@ import datasets
 import torch
 import transformers
 
+from vlmtune.backends.choices import Rates
 from vlmtune.backends.pytorch import counters, failures, processes, sharding
-from vlmtune.backends.pytorch.choices import Rates
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.sampler import PassSampler
 from vlmtune.backends.pytorch.tuning import ADAPTER, hold_still, weight_groups

