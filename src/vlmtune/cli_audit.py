@@ -136,19 +136,24 @@ def _run(flags: argparse.Namespace) -> int:
     names = ", ".join(dataset.name for dataset in config.data.datasets)
     console.print(
         f"Auditing {', '.join(one.name for one in subjects)} on {len(loaded.examples)} rows of "
-        f"{names}; no model, no picture is needed",
+        f"{names}; no model is asked",
         markup=False,
     )
+    for source in loaded.report.sources:
+        if source.skipped:
+            console.print(f"note: {source.line()}", markup=False)
     records = []
     for subject in subjects:
         records.append(record(_audit(subject, loaded.examples, flags, console)))
         print_audit(records[-1], console)
     report = _facts(config, flags, loaded.examples, names=names) | {
+        "skipped": {one.name: dict(one.reasons) for one in loaded.report.sources if one.skipped},
         "seconds": time.perf_counter() - started,
         "status": _worst([one["status"] for one in records]),
         "rewards": records,
     }
-    page = audit_files.write_audit(folder, report)
+    images = [image for example in loaded.examples for image in example.images]
+    page = audit_files.write_audit(folder, report, images=images)
     console.print(f"\nWritten to {folder}; open {page}", markup=False)
     return 1 if report["status"] == "fail" else 0
 

@@ -108,6 +108,25 @@ def test_what_is_explained_after_the_answer_does_not_change_it() -> None:
     assert earn(gold, smuggled, question=question) == 0.0
 
 
+BEHIND = "<think>I look.</think><answer>red car</answer> "
+
+
+@pytest.mark.parametrize(
+    "behind",
+    ["The answer is blue van.", "Final answer: a bus", "\\boxed{bus}", "Đáp án là xe buýt",
+     "No wait, the answer is not red car.", "So the answer is car."],
+)  # fmt: skip
+def test_another_answer_behind_the_tags_takes_a_free_text_back(behind) -> None:
+    assert earn("red car", BEHIND + behind) == 0.0
+
+
+@pytest.mark.parametrize(
+    "behind", ["", "Hope this helps!", "So the answer is the red car.", "It stands near a bus."]
+)
+def test_other_words_behind_the_tags_leave_a_free_text_alone(behind) -> None:
+    assert earn("red car", BEHIND + behind) == 1.0
+
+
 def test_rows_are_graded_by_their_own_truth_in_any_order() -> None:
     golds = ["red car", "blue van", "3", "left", "có"]
     said = ["red car", "blue", "three", "right", "Có."]

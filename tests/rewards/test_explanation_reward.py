@@ -212,3 +212,16 @@ def test_settings_come_from_the_config() -> None:
     assert reward.score(examples()[0], said("three", WHY[0])).value == pytest.approx(1.0)
     with pytest.raises(ConfigError, match=r"alpha is 1\.5"):
         ExplanationReward(alpha=1.5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>a</think><answer>two <explain>{}</explain></answer>",
+        "<answer>two<explain>{}</explain>",
+        "<think>a<answer>two</answer><explain>{}</explain></think>",
+    ],
+)
+def test_an_explanation_inside_another_pair_is_none(text) -> None:
+    reward = words_alone(needs_accuracy=False)
+    assert reward.score(examples()[0], text.format(WHY[0])).value == 0.0

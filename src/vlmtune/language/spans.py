@@ -108,11 +108,11 @@ def _patterns(tags: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def section(completion: str, tag: str) -> str | None:
-    """Take what stands in the one pair of a tag, outside <think>.
+    """Take what stands in the one pair of a tag, outside <think> and <answer>.
 
     Returns:
         The text; None where there is no pair, more than one, a tag without a partner, other tags
-        inside, or where the pair stands inside the thinking.
+        inside, or where the pair stands inside the thinking or the answer.
     """
     if tag not in completion.lower() and completion.isascii():
         return None
@@ -122,10 +122,22 @@ def section(completion: str, tag: str) -> str | None:
     if len(mine) != 2 or mine[1] != mine[0] + 1:
         return None
     opened, closed = found[mine[0]], found[mine[1]]
-    thoughts = [match for match in found[: mine[0]] if match[2].lower() == "think"]
-    if opened[1] or not closed[1] or (thoughts and not thoughts[-1][1]):
+    within = {match[2].lower(): not match[1] for match in found[: mine[0]]}
+    if opened[1] or not closed[1] or any(within.values()):
         return None
     return text[opened.end() : closed.start()]
+
+
+def cued_answer(text: str) -> str:
+    """Take what "the answer is" or a box introduces somewhere in a text; "" without either."""
+    boxed = _boxes(text)
+    if boxed is not None:
+        return boxed.text or boxed.problem
+    lines = [line for line in text.splitlines() if line.strip()]
+    first = next((index for index, line in enumerate(lines) if _CUE.search(line)), None)
+    if first is None:
+        return ""
+    return _SENTENCE.split(_after_cue(lines[first:]).strip(), maxsplit=1)[0]
 
 
 def without_section(completion: str, tag: str) -> str:
@@ -222,13 +234,9 @@ def _without_explanations(tail: str) -> tuple[str, str]:
 
 
 def _stated(explanation: str) -> str:
-    boxed = _boxes(explanation)
-    if boxed is not None:
-        return boxed.text or boxed.problem
+    if cued := cued_answer(explanation):
+        return cued
     lines = [line for line in explanation.splitlines() if line.strip()]
-    first = next((index for index, line in enumerate(lines) if _CUE.search(line)), None)
-    if first is not None:
-        return _SENTENCE.split(_after_cue(lines[first:]).strip(), maxsplit=1)[0]
     # "No wait, 3" and "or 3" take the answer back; they explain nothing.
     return explanation if lines and _continues(lines[0]) else ""
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -10,6 +11,7 @@ from markupsafe import Markup
 
 from vlmtune.reports import audit_plots
 from vlmtune.reports.html import policy
+from vlmtune.reports.thumbnails import Thumbnail
 from vlmtune.types import JSON
 
 TEMPLATE, STYLES, SCRIPT = "audit.html.j2", ("report.css", "audit.css"), "audit.js"
@@ -21,16 +23,21 @@ EXPECTS = {
     "doubt": "doubted or drowned answers",
     "right": "right answers in other words",
     "form": "right answers in broken form",
+    "hollow": "right answers, explained by nothing",
 }
 SHOWN = 24
 """Attacks with examples, the worst first."""
 
 
-def audit_page(report: Mapping[str, JSON]) -> str:
+def audit_page(
+    report: Mapping[str, JSON], pictures: Mapping[str, Thumbnail] = MappingProxyType({})
+) -> str:
     """Write the page.
 
     Args:
         report: What report.json holds.
+        pictures: Small copies of the pictures of `shown_images`, by name; a name without one is
+            written out.
 
     Returns:
         One HTML document that needs no network.
@@ -49,6 +56,7 @@ def audit_page(report: Mapping[str, JSON]) -> str:
     text = environment.get_template(TEMPLATE).render(
         report=report,
         rewards=rewards,
+        pictures=pictures,
         title=f"Reward bench: {', '.join(one['reward'] for one in report['rewards'])}",
         policy=policy(style, script),
         style=Markup(style),
@@ -58,6 +66,18 @@ def audit_page(report: Mapping[str, JSON]) -> str:
     )
     # A lone surrogate in a dataset's text must not cost the page.
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def shown_images(report: Mapping[str, JSON]) -> list[str]:
+    """Name the pictures of the answers that the page shows, the worst attacks first."""
+    found = (
+        name
+        for audit in report["rewards"]
+        for attack in _bad(audit)[:SHOWN]
+        for example in attack["examples"]
+        for name in example.get("images", ())
+    )
+    return list(dict.fromkeys(found))
 
 
 def headline(audit: Mapping[str, JSON]) -> str:
@@ -84,10 +104,7 @@ def headline(audit: Mapping[str, JSON]) -> str:
 def _reward(audit: Mapping[str, JSON], number: int) -> dict[str, Any]:
     kinds = list(audit["kinds"])
     floor, right = audit["floor"]["value"], audit["right"]["value"]
-    bad = sorted(
-        (one for one in audit["attacks"] if one["examples"]),
-        key=lambda one: (WORST[one["status"]], -(one["gain"] or 0.0)),
-    )
+    bad = _bad(audit)
     return {
         **audit,
         "anchor": f"reward-{number}",
@@ -101,6 +118,13 @@ def _reward(audit: Mapping[str, JSON], number: int) -> dict[str, Any]:
         "hidden": len(bad) - len(bad[:SHOWN]),
         "rules": _rules(audit["attacks"]),
     }
+
+
+def _bad(audit: Mapping[str, JSON]) -> list[Mapping[str, JSON]]:
+    return sorted(
+        (one for one in audit["attacks"] if one["examples"]),
+        key=lambda one: (WORST[one["status"]], -(one["gain"] or 0.0)),
+    )
 
 
 def _families(

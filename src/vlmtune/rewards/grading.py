@@ -11,11 +11,13 @@ from typing import TypeAlias
 
 from vlmtune.errors import ConfigError, DataError
 from vlmtune.language.answers import Task, infer_kind, prepare
+from vlmtune.language.doubt import denies
 from vlmtune.language.found import Found, agree, unreadable
-from vlmtune.language.normalise import LONGEST_TEXT, plain
+from vlmtune.language.normalise import LONGEST_TEXT, fold, plain, words_of
 from vlmtune.language.spans import (
     USUAL_TAGS,
     Span,
+    cued_answer,
     find_answer,
     gold_text,
     section,
@@ -161,6 +163,8 @@ def _read(task: Task, span: Span) -> Found:
     if span.problem:
         return unreadable(span.problem)
     found = task.read(span.text)
+    if task.literal and _says_another(cued_answer(span.outside), found.value or ""):
+        return unreadable("the text behind the answer says something else", found.named)
     if not found.readable or task.literal:
         return found
     other = task.read(span.outside)
@@ -172,6 +176,16 @@ def _read(task: Task, span: Span) -> Found:
     ):
         return unreadable("the explanation states another answer", found.named)
     return found
+
+
+def _says_another(said: str, answer: str) -> bool:
+    """Tell whether "the answer is ..." leaves out a word of the answer before it, or denies it."""
+    if not said:
+        return False
+    words = fold(said[:LONGEST_TEXT])
+    return denies(words) != denies(fold(answer)) or not set(words_of(fold(answer))) <= set(
+        words_of(words)
+    )
 
 
 def _is_close(task: Task, found: Found) -> bool:

@@ -18,6 +18,7 @@ class Expect(str, Enum):
     DOUBT = "doubt"
     RIGHT = "right"
     FORM = "form"
+    HOLLOW = "hollow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +33,18 @@ class Form:
     name: str
     template: str
 
-    def say(self, case: Case, answer: str, *, thought: str = THOUGHT) -> str:
-        """Write an answer to a row."""
-        explanation = case.example.rationale or case.example.facts.get("explanation") or THOUGHT
-        if isinstance(explanation, list | tuple):
-            explanation = explanation[0] if explanation else THOUGHT
-        filled = self.template.replace("{thought}", thought)
-        return filled.replace("{explanation}", str(explanation)).replace("{answer}", answer)
+    @property
+    def explains(self) -> bool:
+        """Whether an explanation has a place in it."""
+        return "{explanation}" in self.template
+
+    def say(
+        self, case: Case, answer: str, *, thought: str = THOUGHT, explanation: str | None = None
+    ) -> str:
+        """Write an answer to a row; with a person's explanation unless another one is given."""
+        told = case.explanation or THOUGHT if explanation is None else explanation
+        filled = self.template.replace("{thought}", thought).replace("{answer}", answer)
+        return filled.replace("{explanation}", told)
 
 
 TAGGED = Form(

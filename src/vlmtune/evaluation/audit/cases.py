@@ -10,7 +10,7 @@ gold '(B)' of 4   wrong '(A)', '(C)', '(D)'
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from vlmtune.language import ontology
@@ -20,6 +20,7 @@ from vlmtune.language.choices import options_of, without_letters
 from vlmtune.language.normalise import plain
 from vlmtune.language.prompts import letter
 from vlmtune.language.spans import gold_text
+from vlmtune.rewards.columns import pictured
 from vlmtune.types import Example, Kind
 
 OPPOSITE: Mapping[str, str] = MappingProxyType(
@@ -41,6 +42,7 @@ _OTHER_WORD: Mapping[str, str] = MappingProxyType(
 )  # fmt: skip
 _WITHOUT_OPTIONS = 4
 _MOST_WRONG = 4
+_MOST_COMPARED = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,8 @@ class Case:
         object: Second thing, or "".
         everything: All answers to such questions at once, the right one among them.
         options: Texts of a choice question's options.
+        explanation: What a person said about the answer, or "".
+        unrelated: What a person said about another row's, with the fewest words in common, or "".
     """
 
     example: Example
@@ -72,6 +76,8 @@ class Case:
     object: str = ""
     everything: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    explanation: str = ""
+    unrelated: str = ""
 
     @property
     def wrong(self) -> str:
@@ -89,6 +95,7 @@ def cases_of(examples: Sequence[Example]) -> tuple[list[Case], list[str]]:
         The cases, and "id: reason" of each row that has none.
     """
     texts = _texts(examples)
+    told = [_explanation(example) for example in examples]
     cases: list[Case] = []
     left_out: list[str] = []
     for example in examples:
@@ -96,7 +103,7 @@ def cases_of(examples: Sequence[Example]) -> tuple[list[Case], list[str]]:
         if not gold:
             left_out.append(f"{example.id}: no gold answer")
             continue
-        case = _case(example, gold, texts)
+        case = _explained(_case(example, gold, texts), told)
         if case.wrongs:
             cases.append(case)
         else:
@@ -112,6 +119,23 @@ def _texts(examples: Sequence[Example]) -> list[str]:
         if example.answer and (text := gold_text(example.answer).strip())
     }
     return list(found.values())
+
+
+def _explanation(example: Example) -> str:
+    """Take the first explanation that a person gave, wherever a reward would look for it."""
+    references = pictured(example).references
+    return references[0].strip() if references else example.rationale.strip()
+
+
+def _explained(case: Case, told: list[str]) -> Case:
+    own = _explanation(case.example)
+    if not own:
+        return case
+    words = set(plain(own).split())
+    start = sum(map(ord, case.example.id)) % len(told)
+    others = [text for text in (told[start:] + told[:start])[:_MOST_COMPARED] if text]
+    unrelated = min(others, key=lambda text: len(words & set(plain(text).split())), default="")
+    return replace(case, explanation=own, unrelated="" if unrelated == own else unrelated)
 
 
 def _case(example: Example, gold: str, texts: Sequence[str]) -> Case:

@@ -22,12 +22,17 @@ class Honest:
         right: Reward of the plain right answer.
         wrongs: Reward of each plain wrong answer.
         why: The reward's reason for the right one.
+        unrelated: Reward of the right answer with another row's explanation; None where the form
+            has no explanation.
+        unexplained: The same with a blank explanation.
     """
 
     case: Case
     right: float
     wrongs: tuple[float, ...]
     why: str = ""
+    unrelated: float | None = None
+    unexplained: float | None = None
 
     @property
     def floor(self) -> float:

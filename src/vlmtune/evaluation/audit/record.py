@@ -85,6 +85,7 @@ def _example(trial: Trial) -> dict[str, JSON]:
         "right": trial.honest.right,
         "wrong": trial.honest.floor,
         "why": trial.paid.why[:LONGEST],
+        "images": [image.name for image in case.example.images],
     }
 
 

@@ -156,9 +156,24 @@ def _honest(
         if right.value is None or any(value is None for value in wrongs):
             silent += 1
             continue
-        numbers = tuple(value for value in wrongs if value is not None)
-        rows.append(Honest(case=case, right=right.value, wrongs=numbers, why=right.why))
+        rows.append(
+            Honest(
+                case=case,
+                right=right.value,
+                wrongs=tuple(value for value in wrongs if value is not None),
+                why=right.why,
+                unrelated=_explained(subject, case, form, case.unrelated),
+                unexplained=_explained(subject, case, form, " "),
+            )
+        )
     return rows, silent
+
+
+def _explained(subject: Subject, case: Case, form: Form, explanation: str) -> float | None:
+    """Pay the right answer with another explanation than the row's own."""
+    if not (form.explains and case.explanation and explanation):
+        return None
+    return _honest_pay(subject, case, form.say(case, case.gold, explanation=explanation)).value
 
 
 def _honest_pay(subject: Subject, case: Case, completion: str) -> Paid:

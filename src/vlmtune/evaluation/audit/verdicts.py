@@ -5,6 +5,7 @@
     doubt    right, if it were not doubted, or not drowned
     right    right, in other words or without the form
     form     right, in a form that was not asked for
+    hollow   right, with an explanation that explains nothing
 
 Rewards are compared within a row: with its plain right answer, and with its least paid plain wrong
 answer.
@@ -27,6 +28,10 @@ ROWS = 0.01
 """Share of rows from which on a hole is no accident of the data."""
 NEAR_CREDIT = 0.3
 """Share of what being right is worth that a near miss may earn."""
+FORM_CREDIT = 0.2
+"""Reward that any words in the place of an explanation may earn, as form does."""
+HOLLOW_CREDIT = 0.5
+"""Share of what a person's explanation is worth that a hollow one may earn."""
 
 SHOWN = 3
 """Trials that are kept as examples."""
@@ -44,6 +49,9 @@ RULES: Mapping[Expect, str] = MappingProxyType(
         "in {rows:.0%} of rows; warns if it earns less than half of what being right is worth",
         Expect.FORM: "fails if it outranks the well-formed right answer; warns if it equals one "
         "although the reward pays for form",
+        Expect.HOLLOW: "fails if it outranks the right answer with a person's explanation, earns "
+        "{hollow:.0%} of what that is worth above another row's, or is paid like it, and more than "
+        "form; warns if it earns {margin:g} more than another row's",
     }
 )
 
@@ -65,7 +73,7 @@ class Verdict:
 
 def rule_of(expects: Expect, *, margin: float) -> str:
     """Write out the rule of an attack."""
-    return RULES[expects].format(rows=ROWS, margin=margin, near=NEAR_CREDIT)
+    return RULES[expects].format(rows=ROWS, margin=margin, near=NEAR_CREDIT, hollow=HOLLOW_CREDIT)
 
 
 def judge(outcome: Outcome, *, margin: float, pays_form: bool) -> Verdict:
@@ -93,6 +101,8 @@ def judge(outcome: Outcome, *, margin: float, pays_form: bool) -> Verdict:
         return _judge_right(outcome)
     if expects is Expect.FORM:
         return _judge_form(outcome, pays_form=pays_form)
+    if expects is Expect.HOLLOW:
+        return _judge_hollow(outcome, margin)
     return _judge_partial(outcome, margin, limit=NEAR_CREDIT if expects is Expect.NEAR else None)
 
 
@@ -189,6 +199,45 @@ def _judge_right(outcome: Outcome) -> Verdict:
         said = f"is not paid as right in {_of(unread, outcome)}"
         return Verdict(status=WARN, said=said, worst=_worst(unread, least=True))
     return Verdict(status=PASS, said="is paid as right, and no more than the plain answer")
+
+
+def _judge_hollow(outcome: Outcome, margin: float) -> Verdict:
+    """Compare with what another row's explanation earns beside the same right answer."""
+    worth = {
+        id(trial): trial.honest.right - trial.honest.unrelated
+        for trial in outcome.trials
+        if trial.honest.unrelated is not None
+        and trial.honest.right - trial.honest.unrelated > EPSILON
+    }
+    valued = [trial for trial in outcome.trials if id(trial) in worth]
+    if not valued:
+        return _judge_any_words(outcome)
+    credit = {id(trial): trial.value - (trial.honest.unrelated or 0.0) for trial in valued}
+    share = sum(credit[key] / worth[key] for key in worth) / len(valued)
+    paid = [trial for trial in valued if credit[id(trial)] > margin + EPSILON]
+    if share > HOLLOW_CREDIT - EPSILON:
+        said = f"earns {share:.0%} of what a person's explanation is worth"
+        return Verdict(status=FAIL, said=said, worst=_worst(paid))
+    if paid:
+        mean = sum(credit.values()) / len(valued)
+        said = f"earns {mean:+.2f} beside another row's explanation on average; paid in "
+        return Verdict(status=WARN, said=said + _of(paid, outcome), worst=_worst(paid))
+    return Verdict(status=PASS, said="earns no more than another row's explanation")
+
+
+def _judge_any_words(outcome: Outcome) -> Verdict:
+    """Judge a reward to which a person's explanation is worth no more than another row's."""
+    paid = [
+        trial
+        for trial in outcome.trials
+        if trial.honest.gap > EPSILON
+        and trial.honest.unexplained is not None
+        and trial.value - trial.honest.unexplained > FORM_CREDIT + EPSILON
+    ]
+    if paid:
+        said = f"is paid like a person's explanation, and more than form, in {_of(paid, outcome)}"
+        return Verdict(status=FAIL, said=said, worst=_worst(paid))
+    return Verdict(status=PASS, said="explanations are worth nothing to this reward, beyond form")
 
 
 def _judge_form(outcome: Outcome, *, pays_form: bool) -> Verdict:
