@@ -196,6 +196,8 @@ def _parser() -> argparse.ArgumentParser:
         help="two evaluations' folders: is B better than A?")  # fmt: skip
     add("--adapter_path", metavar="FOLDER",
         help="run, checkpoint or adapter to put on the model, or on the one it names")  # fmt: skip
+    add("--use_vllm", action="store_const", const=True,
+        help="ask with vLLM, which backend pytorch starts; see docs/vllm.md")  # fmt: skip
     add("--use_4bit", action="store_const", const=True,
         help="not supported; take a 4-bit model such as 3b-4bit")  # fmt: skip
     return parser

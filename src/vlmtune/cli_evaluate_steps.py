@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vlmtune.config import RunConfig
     from vlmtune.evaluation.run import Prepared
     from vlmtune.evaluation.score import Result
-    from vlmtune.protocols import Benchmark
+    from vlmtune.protocols import Backend, Benchmark, Generator
     from vlmtune.types import JSON, Start
 
 USUAL_BENCHMARKS = ("VSR", "CV-Bench")
@@ -29,7 +29,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         MODEL: (
             "model_path", "adapter_path", "benchmarks", "max_samples", "backend", "output_dir",
-            "style", "protocol", "data", "image_folder", "seed", "batch", "max_tokens",
+            "style", "protocol", "data", "image_folder", "seed", "batch", "max_tokens", "use_vllm",
         ),
         PREDICTIONS: (
             "predictions", "model_path", "benchmarks", "output_dir", "style", "protocol",
@@ -126,20 +126,19 @@ def _evaluate(request: Request, console: "Console") -> int:
     style: str = request.get("style", USUAL_STYLE)
     benchmarks = _benchmarks(request)
     _refuse_foreign(folder)
-    selection = select(request.get("backend", USUAL_BACKEND))
+    selection = select(_backend(request))
     prepared = [_prepare(benchmark, request) for benchmark in benchmarks]
     start = _start(request)
     _announce(start, prepared, console, reason=selection.reason)
-    generator = selection.backend.load_generator(
-        start.model, batch_rows=batch, adapter=start.adapter
-    )
+    generator = _generator(request, selection.backend, start)
+    engine = f"{selection.backend.NAME}{' with vLLM' if request.get('use_vllm') else ''}"
     results, generated, started = [], 0, time.perf_counter()
     for one in prepared:
         settings = running.settings_of(
             one,
             generator,
             model=start.model,
-            backend=selection.backend.NAME,
+            backend=engine,
             max_tokens=request.get("max_tokens", USUAL_TOKENS),
         )
         place = folder / saved.folder_name(one.benchmark.name)
@@ -154,7 +153,7 @@ def _evaluate(request: Request, console: "Console") -> int:
         path=generator.model.path,
         parameters=generator.model.parameters,
         architecture=generator.model.architecture,
-        backend=selection.backend.NAME,
+        backend=engine,
         style=style,
     )
     facts |= {
@@ -163,6 +162,24 @@ def _evaluate(request: Request, console: "Console") -> int:
         "generated": generated,
     }
     return _finish(folder, facts, results, console)
+
+
+def _backend(request: Request) -> str:
+    asked = str(request.get("backend", USUAL_BACKEND))
+    if not request.get("use_vllm"):
+        return asked
+    if asked not in ("pytorch", USUAL_BACKEND):
+        raise ConfigError(f"--use_vllm belongs to backend pytorch, not {asked}; leave one out")
+    return "pytorch"
+
+
+def _generator(request: Request, backend: "Backend", start: "Start") -> "Generator":
+    batch: int = request.get("batch", USUAL_BATCH)
+    if not request.get("use_vllm"):
+        return backend.load_generator(start.model, batch_rows=batch, adapter=start.adapter)
+    from vlmtune.backends.pytorch import load_vllm
+
+    return load_vllm(start.model, batch_rows=batch, adapter=start.adapter)
 
 
 def _rescore(request: Request, console: "Console") -> int:

@@ -40,6 +40,7 @@ class Serving:
         pixels: Bounds of a picture's size, as the image processor has them; empty is the
             checkpoint's own.
         seed: vLLM's own, which decides nothing here.
+        together: Several processes train, each with an engine of its own.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Serving:
     rank: int | None = None
     pixels: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
+    together: bool = False
 
 
 class Engine:
@@ -171,6 +173,7 @@ def _arguments(serving: Serving) -> dict[str, Any]:
         "gpu_memory_utilization": serving.memory_share,
         "enforce_eager": serving.device == "cpu",
         "async_scheduling": False,
+        "distributed_executor_backend": "external_launcher" if serving.together else None,
         "limit_mm_per_prompt": {"image": PICTURES, "video": 0},
         "mm_processor_kwargs": {"size": dict(serving.pixels)} if serving.pixels else None,
         "logprobs_mode": "raw_logprobs",

@@ -9,12 +9,14 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from vlmtune.backends.pytorch import processes
 from vlmtune.backends.pytorch.export import save
 from vlmtune.backends.pytorch.inputs import Speech
 from vlmtune.backends.pytorch.model import LoadedModel
@@ -133,19 +135,21 @@ def colocated(loaded: LoadedModel, config: RunConfig) -> Rollouts:
     """
     hardware, model = config.hardware, config.model
     bounded = model.min_pixels is not None or model.max_pixels is not None
-    engine = start(
-        Serving(
-            folder=_base_folder(loaded),
-            suppressed=loaded.suppressed,
-            dtype=str(loaded.base.dtype).rpartition(".")[2],
-            device=loaded.device,
-            rows=hardware.generation_batch_size,
-            memory_share=hardware.vllm_gpu_memory_utilization,
-            rank=_rank(loaded.network.peft_config[ADAPTER]),
-            pixels=dict(loaded.reader.processor.image_processor.size) if bounded else {},
-            seed=config.seed,
+    with served_folder(loaded) as folder:
+        engine = start(
+            Serving(
+                folder=folder,
+                suppressed=loaded.suppressed,
+                dtype=str(loaded.base.dtype).rpartition(".")[2],
+                device=loaded.device,
+                rows=hardware.generation_batch_size,
+                memory_share=hardware.vllm_gpu_memory_utilization,
+                rank=_rank(loaded.network.peft_config[ADAPTER]),
+                pixels=dict(loaded.reader.processor.image_processor.size) if bounded else {},
+                seed=config.seed,
+                together=processes.team().size > 1,
+            )
         )
-    )
     return Rollouts(loaded, engine)
 
 
@@ -153,6 +157,41 @@ def _base_folder(loaded: LoadedModel) -> Path:
     """Find the folder of the weights below the adapter: merged ones have their own."""
     named = Path(str(loaded.base.name_or_path))
     return named if named.is_dir() else Path(loaded.info.path)
+
+
+@contextmanager
+def served_folder(loaded: LoadedModel) -> Iterator[Path]:
+    """Offer the weights that the trainer computes with, in a format that vLLM reads.
+
+    vLLM reads no bitsandbytes weights. What a 4-bit layer multiplies with are the numbers that its
+    codes stand for, so those numbers are written out and served; the adapter on them is untouched.
+    """
+    folder = _base_folder(loaded)
+    rounded = {
+        name.replace(".base_layer", ""): module
+        for name, module in loaded.base.named_modules()
+        if hasattr(getattr(module, "weight", None), "quant_state")
+    }
+    if not rounded:
+        yield folder
+        return
+    import bitsandbytes
+    import transformers
+
+    plain = transformers.AutoModelForImageTextToText.from_pretrained(
+        folder, dtype=loaded.base.dtype
+    )
+    with torch.no_grad():
+        for name, module in rounded.items():
+            numbers = bitsandbytes.functional.dequantize_4bit(
+                module.weight.data, module.weight.quant_state
+            )
+            plain.get_submodule(name).weight.copy_(numbers)
+    with tempfile.TemporaryDirectory(prefix="vlmtune-served-") as name:
+        plain.save_pretrained(name)
+        loaded.reader.processor.save_pretrained(name)
+        del plain
+        yield Path(name)
 
 
 def _rank(adapter: Any) -> int:
