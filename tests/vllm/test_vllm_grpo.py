@@ -25,12 +25,9 @@ tracking: {log_steps: 1, sample_steps: null}
 """
 
 
-def train(folder: Path, *flags: str) -> list[dict[str, float]]:
-    config = folder.parent / "grpo.yaml"
-    config.write_text(CONFIG)
-    command = ["scripts/train_grpo.py", "--config", str(config), "--output_dir", str(folder)]
+def run(*words: object) -> None:
     done = subprocess.run(
-        [sys.executable, *command, *flags],
+        [sys.executable, *map(str, words)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": "src"},
         capture_output=True,
@@ -38,6 +35,12 @@ def train(folder: Path, *flags: str) -> list[dict[str, float]]:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def train(folder: Path, *flags: str) -> list[dict[str, float]]:
+    config = folder.parent / "grpo.yaml"
+    config.write_text(CONFIG)
+    run("scripts/train_grpo.py", "--config", config, "--output_dir", folder, *flags)
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -85,7 +88,7 @@ def test_vllm_and_the_trainer_agree_about_what_was_drawn(metrics):
 
 
 def test_every_update_hands_a_small_adapter_over(metrics):
-    # The evaluation after the second update gets that update's adapter, and the third draws with it.
+    # The second update's adapter is handed over for the evaluation, and the third draws with it.
     both = ("vllm/sync_{}", "eval_vllm/sync_{}")
     seconds = [one for name in both for one in of(metrics["vllm"], name.format("seconds"))]
     megabytes = [one for name in both for one in of(metrics["vllm"], name.format("megabytes"))]
@@ -93,3 +96,17 @@ def test_every_update_hands_a_small_adapter_over(metrics):
     assert all(0 < one < 10 for one in seconds)
     assert all(0.1 < one < 2 for one in megabytes)
     assert not of(metrics["transformers"], "vllm/sync_seconds")
+
+
+def test_what_was_trained_is_evaluated_by_vllm_as_by_transformers(metrics, runs, tmp_path):
+    common = ("--model_path", runs["vllm"], "--benchmarks", "scenes-vsr", "--max_samples", 40)
+    run("scripts/evaluate.py", *common, "--use_vllm", "--output_dir", tmp_path / "vllm")
+    run("scripts/evaluate.py", *common, "--backend", "pytorch", "--output_dir", tmp_path / "torch")
+    answers, reports = {}, {}
+    for name in ("vllm", "torch"):
+        lines = (tmp_path / name / "scenes_vsr" / "predictions.jsonl").read_text().splitlines()
+        answers[name] = [json.loads(line)["completion"] for line in lines]
+        reports[name] = json.loads((tmp_path / name / "report.json").read_text())
+    assert len(answers["vllm"]) == 40
+    assert answers["vllm"] == answers["torch"]
+    assert reports["vllm"]["backend"] == "pytorch with vLLM"

@@ -151,6 +151,9 @@ def start(serving: Serving) -> Engine:
             f"vLLM cannot start with {serving.folder}: {_first_line(error)}; raise or lower "
             "hardware.vllm_gpu_memory_utilization if it is about memory, or do without vLLM"
         ) from error
+    if serving.together:
+        # When it goes, vLLM would end the group that all processes still talk through.
+        llm.llm_engine.engine_core._finalizer.detach()
     return Engine(llm, ledger)
 
 

@@ -42,13 +42,18 @@ def environment() -> dict[str, str]:
     return {name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()}
 
 
+def is_installed() -> bool:
+    """Say whether vLLM is there, without importing it."""
+    return importlib.util.find_spec("vllm") is not None
+
+
 def refuse_missing() -> None:
-    """Say how to get vLLM where there is none; it is not imported.
+    """Say how to get vLLM where there is none.
 
     Raises:
         MissingDependency: If it is not installed.
     """
-    if importlib.util.find_spec("vllm") is None:
+    if not is_installed():
         raise MissingDependency(
             "hardware.use_vllm needs vllm, which is not installed: pip install 'vlmtune[cloud]'; "
             + OTHERWISE
