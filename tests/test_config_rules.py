@@ -18,6 +18,7 @@ def load(*overrides: str):
         ("model.quantization=4bit model.tuning=full", "4bit weights cannot be trained themselves"),
         ("model.freeze_vision=true training.lr_vision_backbone=1e-5", "freeze_vision is true"),
         ("model.freeze_language=true", "all parts are frozen"),
+        ("model.freeze_vision=false training.lr_vision_backbone=0", "0 freezes, and model.freeze"),
         ("model.min_pixels=9 model.max_pixels=4", "more than model.max_pixels 4"),
         ("training.global_batch_size=8 training.gradient_accumulation_steps=2", "keep one"),
         ("training.global_batch_size=9 training.batch_size=2", "no multiple of training.batch"),
@@ -78,6 +79,9 @@ def test_a_setting_that_another_switches_off_is_told() -> None:
     )
     assert unused(load("grpo.loss_type=sapo", "grpo.delta=10.0")) == (
         "grpo.delta has no use in loss_type sapo, which clips nothing",
+    )
+    assert unused(load("save.hub_model_id=a/b")) == (
+        "save.hub_model_id waits for save.push_to_hub: true",
     )
     assert unused(load("hardware.vllm_gpu_memory_utilization=0.8")) == (
         "hardware.vllm_gpu_memory_utilization waits for hardware.use_vllm: true",

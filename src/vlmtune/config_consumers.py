@@ -33,13 +33,11 @@ class Use:
     Attributes:
         by: Who reads it, names of READERS.
         stages: Where it means something.
-        vital: Why a rehearsal that cannot read it must not go on, or "".
         nobody: Why nobody reads it, and what to do instead, where `by` is empty.
     """
 
     by: frozenset[str]
     stages: frozenset[Stage] = _STAGES
-    vital: str = ""
     nobody: str = ""
 
 
@@ -47,7 +45,6 @@ _NANOVLM = Use(
     by=frozenset(),
     nobody="no backend here builds or trains a nanoVLM; name a model that transformers loads",
 )
-_PIXELS = "the model would see other pictures than in training; leave it out of the rehearsal"
 
 CONSUMERS: Mapping[str, Use] = MappingProxyType(
     {
@@ -69,8 +66,8 @@ CONSUMERS: Mapping[str, Use] = MappingProxyType(
         "model.freeze_vision": Use(by=_TRAINERS),
         "model.freeze_projector": Use(by=_TRAINERS),
         "model.freeze_language": Use(by=_TRAINERS),
-        "model.min_pixels": Use(by=_TRAINERS, vital=_PIXELS),
-        "model.max_pixels": Use(by=_TRAINERS, vital=_PIXELS),
+        "model.min_pixels": Use(by=_RUNS),
+        "model.max_pixels": Use(by=_RUNS),
         "model.load_backbone": _NANOVLM,
         "model.vlm_config": _NANOVLM,
         "data": Use(by=_RUNS),
@@ -178,8 +175,6 @@ def check(config: RunConfig, reader: str) -> tuple[str, ...]:
 
 
 def _refuse(key: str, value: JSON, use: Use, reader: str) -> None:
-    if reader == REHEARSAL and use.vital:
-        raise ConfigError(f"{key}: {value!r} cannot be rehearsed: {use.vital}")
     # What belongs to other commands may stand in a file that several commands share.
     if reader in _TRAINERS and use.by & _TRAINERS:
         others = " or ".join(sorted(use.by & _TRAINERS))

@@ -148,6 +148,11 @@ def _model_clashes(config: RunConfig) -> Iterator[Clash]:
             yield Clash(
                 f"training.{names[part]}", f"model.freeze_{part} is true; leave out one of the two"
             )
+        if explicit is False and rate == 0 and part != "language":
+            yield Clash(
+                f"training.{names[part]}",
+                f"0 freezes, and model.freeze_{part} is false; leave out one of the two",
+            )
     if frozen(config) == frozenset(PARTS):
         yield Clash("model.freeze_language", "all parts are frozen, so nothing would be trained")
     if model.min_pixels and model.max_pixels and model.min_pixels > model.max_pixels:
@@ -214,5 +219,7 @@ def _unused(config: RunConfig) -> Iterator[str]:
         for name in ("vllm_mode", "vllm_gpu_memory_utilization", "vllm_server_url"):
             if getattr(hardware, name) != type(hardware).model_fields[name].default:
                 yield f"hardware.{name} waits for hardware.use_vllm: true"
+    if config.save.hub_model_id is not None and not config.save.push_to_hub:
+        yield "save.hub_model_id waits for save.push_to_hub: true"
     if not config.tracking.wandb and config.tracking.wandb_mode != "online":
         yield "tracking.wandb_mode waits for tracking.wandb: true"

@@ -212,7 +212,13 @@ class Backend(Protocol):
         ...
 
     def load_generator(
-        self, model: str, *, batch_rows: int = 64, adapter: Path | None = None
+        self,
+        model: str,
+        *,
+        batch_rows: int = 64,
+        adapter: Path | None = None,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
     ) -> Generator:
         """Load a model by alias, local path or hub id.
 
@@ -220,9 +226,11 @@ class Backend(Protocol):
             model: What the user typed.
             batch_rows: Completions decoded side by side; bounds memory.
             adapter: Folder of an adapter to put on it, in peft's layout.
+            min_pixels: Smaller pictures are enlarged to this; None is the model's own bound.
+            max_pixels: Larger pictures are scaled down to this; None is the model's own bound.
 
         Raises:
-            ConfigError: If the alias is unknown.
+            ConfigError: If the alias is unknown, or the model's pictures have no such bounds.
             CheckpointError: If the folder is incomplete or the hub cannot be reached.
         """
         ...

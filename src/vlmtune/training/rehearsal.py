@@ -94,7 +94,11 @@ def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Ou
         what = line if start.adapter else start.model
         console.print(f"loading {escape(what)} on {selection.backend.NAME} ...")
         generator = selection.backend.load_generator(
-            start.model, batch_rows=config.hardware.generation_batch_size, adapter=start.adapter
+            start.model,
+            batch_rows=config.hardware.generation_batch_size,
+            adapter=start.adapter,
+            min_pixels=config.model.min_pixels,
+            max_pixels=config.model.max_pixels,
         )
         bench = Bench(config=config, examples=examples, generator=generator, track=track)
         findings = STAGES[config.stage](bench)

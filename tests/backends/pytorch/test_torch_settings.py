@@ -150,7 +150,6 @@ BAD = [
     ({"hardware.deepspeed": "zero2"}, r"hardware\.deepspeed is not supported"),
     ({"training.precision": "fp16", "hardware.device": "cpu"}, r"precision: fp16 trains on CUDA"),
     ({"training.precision": "fp16", "hardware.device": "mps"}, r"precision: fp16 trains on CUDA"),
-    ({"save.hub_model_id": "a/b"}, r"save\.push_to_hub is not"),
 ]
 ELSEWHERE = [
     {"model.name": "initialize"},

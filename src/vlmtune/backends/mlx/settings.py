@@ -39,10 +39,6 @@ def check(config: RunConfig) -> None:
             f"model.tuning: {config.model.tuning} has no place when vision and language are "
             "frozen; unfreeze one, or train the projector alone with tuning: full"
         )
-    if config.save.hub_model_id is not None and not config.save.push_to_hub:
-        raise ConfigError(
-            "save.hub_model_id is set and save.push_to_hub is not; set it, or leave both out"
-        )
     for name in trackers(config):
         if importlib.util.find_spec(name) is None:
             raise MissingDependency(f"tracking.{name} needs the package {name}: pip install {name}")

@@ -50,16 +50,25 @@ def _problems(needed: tuple[str, ...]) -> list[Problem]:
     ]
 
 
-def load_generator(model: str, *, batch_rows: int = 64, adapter: Path | None = None) -> Generator:
+def load_generator(
+    model: str,
+    *,
+    batch_rows: int = 64,
+    adapter: Path | None = None,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+) -> Generator:
     """Load a model by alias, local path or hub id.
 
     Args:
         model: What the user typed.
         batch_rows: Completions decoded side by side; bounds memory.
         adapter: Folder of an adapter to put on it, in peft's layout.
+        min_pixels: Smaller pictures are enlarged to this; None is the model's own bound.
+        max_pixels: Larger pictures are scaled down to this; None is the model's own bound.
 
     Raises:
-        ConfigError: If the alias is unknown.
+        ConfigError: If the alias is unknown, or this model's pictures have no such bounds.
         CheckpointError: If the folder is incomplete, the hub cannot be reached, or the adapter does
             not fit.
         BackendUnavailable: If the model needs more memory than the device has.
@@ -79,7 +88,7 @@ def load_generator(model: str, *, batch_rows: int = 64, adapter: Path | None = N
     from vlmtune.backends.pytorch.generate import TorchGenerator
     from vlmtune.backends.pytorch.model import load
 
-    loaded = load(resolved, Loading())
+    loaded = load(resolved, Loading(min_pixels=min_pixels, max_pixels=max_pixels))
     if adapter is not None:
         from vlmtune.backends.pytorch.tuning import attached
 

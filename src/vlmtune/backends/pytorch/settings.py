@@ -36,10 +36,6 @@ def check(config: RunConfig) -> None:
     _check_parts(config)
     _check_machine(config)
     accumulation(config)
-    if config.save.hub_model_id is not None and not config.save.push_to_hub:
-        raise ConfigError(
-            "save.hub_model_id is set and save.push_to_hub is not; set it, or leave both out"
-        )
 
 
 def _check_model(config: RunConfig) -> None:
