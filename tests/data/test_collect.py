@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from vlmtune.config import DataConfig, DatasetConfig, RunConfig
 from vlmtune.data import collect, store
+from vlmtune.data.ahead import WORKERS, ahead
 from vlmtune.data.collect import Wanted
 from vlmtune.data.download import fetch_pictures
 from vlmtune.data.fetch import FetchError, Limits, fetch_picture
@@ -246,3 +248,78 @@ def test_the_cache_lies_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert store.cache_folder() == Path("/xdg/vlmtune")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert store.cache_folder() == Path.home() / ".cache" / "vlmtune"
+
+
+def test_addresses_of_the_next_rows_are_fetched_side_by_side_and_rows_keep_their_order(
+    cache: Path,
+) -> None:
+    together = threading.Barrier(8, timeout=30)
+
+    def slow(address: str) -> bytes:
+        # Of the first sixteen nobody is let go before eight are here.
+        number = int(address.rpartition("/")[2])
+        if number < 16:
+            together.wait()
+        if number == 5:
+            raise FetchError("gone", again=False)
+        return png()
+
+    place = shelf(cache, fetch=slow)
+    rows = [
+        Example(id=str(n), question="?", images=(AddressImage(f"http://a.example/{n}"),))
+        for n in range(40)
+    ]
+    order = [row.id for row in ahead(rows, place) if row.id == "5" or place.settled(row)]
+    assert order == [str(n) for n in range(40)]
+    with pytest.raises(DataError, match="image cannot be fetched"):
+        place.settled(rows[5])
+    assert not place.begun
+
+
+def test_no_more_is_fetched_ahead_than_a_run_will_use(cache: Path) -> None:
+    asked: list[str] = []
+
+    def fetch(address: str) -> bytes:
+        asked.append(address)
+        return png()
+
+    place = shelf(cache, fetch=fetch)
+    rows = [
+        Example(id=str(n), question="?", images=(AddressImage(f"http://a.example/{n}"),))
+        for n in range(40)
+    ]
+    reading = ahead(rows, place, most=3)
+    for _ in range(3):
+        place.settled(next(reading))
+    reading.close()
+    assert 3 <= len(asked) <= 5
+
+
+def test_rows_without_addresses_are_not_read_ahead(cache: Path) -> None:
+    read: list[int] = []
+
+    def rows() -> Any:
+        for number in range(5):
+            read.append(number)
+            yield Example(id=str(number), question="?")
+
+    assert next(ahead(rows(), shelf(cache))).id == "0"
+    assert read == [0]
+
+
+def test_without_a_network_nothing_more_is_begun(cache: Path) -> None:
+    tried: list[str] = []
+
+    def unreachable(address: str) -> bytes:
+        tried.append(address)
+        raise FetchError("host is not found", again=True)
+
+    place = shelf(cache, fetch=unreachable)
+    rows = [
+        Example(id=str(n), question="?", images=(AddressImage(f"http://a.example/{n}"),))
+        for n in range(200)
+    ]
+    for row in ahead(rows, place):
+        with pytest.raises(DataError, match=r"image cannot be fetched|image is not tried"):
+            place.settled(row)
+    assert len(tried) <= 10 + WORKERS

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from vlmtune.config import RunConfig
 from vlmtune.data import images, store
+from vlmtune.data.ahead import ahead
 from vlmtune.data.images import FileImage
 from vlmtune.data.order import next_source
 from vlmtune.data.pictures import Shelf
@@ -101,6 +102,8 @@ def load_examples(
         policy=config.data.addresses,
         max_pixels=config.data.max_image_pixels,
     )
+    for source in sources:
+        source.rows = ahead(source.rows, shelf, most=_fewest(config))
     refusal = _Refusal(
         stage=config.stage,
         answered=answers_needed(config),
@@ -128,6 +131,12 @@ def load_examples(
         fingerprint=fingerprint(kept, read_images=verify_images),
     )
     return Loaded(examples=tuple(kept), report=report)
+
+
+def _fewest(config: RunConfig) -> int | None:
+    """The smaller of the caps on rows, where there is one."""
+    caps = (config.data.max_samples, config.data.max_samples_per_dataset)
+    return min((cap for cap in caps if cap is not None), default=None)
 
 
 def _in_turn(

@@ -5,6 +5,7 @@ that a run asks for, and memory nothing.
 """
 
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -44,6 +45,7 @@ class Shelf:
         failed: Addresses that could not be had, and why: each is tried once a run.
         unanswered: Fetches that nobody answered since the run began.
         answered: Whether any picture ever came.
+        begun: Addresses that are being fetched ahead.
     """
 
     cache: Path
@@ -53,6 +55,17 @@ class Shelf:
     failed: dict[str, str] = field(default_factory=dict)
     unanswered: int = 0
     answered: bool = False
+    begun: dict[str, Future[bytes]] = field(default_factory=dict)
+
+    def begin(self, address: str, pool: Executor) -> None:
+        """Start to fetch what a row will soon ask for, unless it is there, or hopeless."""
+        known = address in self.failed or address in self.begun or self._hopeless
+        if not known and not store.at_address(address, cache=self.cache).is_file():
+            self.begun[address] = pool.submit(self.fetch, address)
+
+    @property
+    def _hopeless(self) -> bool:
+        return not self.answered and self.unanswered >= HOPELESS
 
     def settled(self, example: Example) -> Example:
         """Give the same row with every picture in a file.
@@ -94,13 +107,15 @@ class Shelf:
                 "or set data.addresses: fetch"
             )
         if address not in self.failed:
-            if not self.answered and self.unanswered >= HOPELESS:
+            if self._hopeless:
                 raise DataError(
                     f"image is not tried: {shown}; none of the first {self.unanswered} addresses "
                     "answered, so check the network, or download the pictures ahead"
                 )
             try:
-                store.write_whole(path, self.fetch(address))
+                begun = self.begun.pop(address, None)
+                data = self.fetch(address) if begun is None else begun.result()
+                store.write_whole(path, data)
             except FetchError as error:
                 self.failed[address] = str(error)
                 self.unanswered += error.again
