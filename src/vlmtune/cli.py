@@ -41,7 +41,7 @@ def main(stage: str | None, *, checkout: Path, argv: Sequence[str] | None = None
         print(help_text(stage))
         return 0
     try:
-        return _run(parse(words, stage=stage), stage=stage, checkout=checkout)
+        return _run(parse(words, stage=stage), stage=stage, checkout=checkout, words=words)
     except VlmtuneError as error:
         return complain(error)
     except ModuleNotFoundError as error:
@@ -51,7 +51,9 @@ def main(stage: str | None, *, checkout: Path, argv: Sequence[str] | None = None
         return INTERRUPTED
 
 
-def _run(arguments: Arguments, *, stage: str | None, checkout: Path) -> int:
+def _run(
+    arguments: Arguments, *, stage: str | None, checkout: Path, words: Sequence[str]
+) -> int:
     from vlmtune import cli_pipeline, config_pipeline
 
     path = arguments.config
@@ -75,8 +77,12 @@ def _run(arguments: Arguments, *, stage: str | None, checkout: Path) -> int:
     from rich.console import Console
 
     from vlmtune import config_consumers, config_rules
+    from vlmtune.training import launch
 
-    console = Console(soft_wrap=True, highlight=False)
+    found = launch.place(os.environ)
+    config = launch.placed(config, found)
+    # Of several processes the first speaks.
+    console = Console(soft_wrap=True, highlight=False, quiet=found is not None and found.rank > 0)
     reader = config_consumers.REHEARSAL if config.debug else config.backend
     notes = [*map(str, resolved.translations), *resolved.left, *config_rules.unused(config)]
     if config.debug or (arguments.dry_run and reader in config_consumers.READERS):
@@ -88,7 +94,11 @@ def _run(arguments: Arguments, *, stage: str | None, checkout: Path) -> int:
     if not config.data.datasets:
         return _evaluate_alone(config)
     _check_rewards(config)
-    return _rehearse(config, notes, console) if config.debug else _train(config, notes, console)
+    if config.debug:
+        launch.refuse_several(found)
+        return _rehearse(config, notes, console)
+    again = launch.command(str(checkout / script(stage)), words)
+    return _train(config, notes, console, again=again)
 
 
 def _rehearse(config: "RunConfig", notes: Sequence[str], console: "Console") -> int:
@@ -100,12 +110,17 @@ def _rehearse(config: "RunConfig", notes: Sequence[str], console: "Console") -> 
     return 0 if outcome.ok else 1
 
 
-def _train(config: "RunConfig", notes: Sequence[str], console: "Console") -> int:
+def _train(
+    config: "RunConfig", notes: Sequence[str], console: "Console", *, again: Sequence[str]
+) -> int:
     from vlmtune.backends.select import select
-    from vlmtune.training import train
+    from vlmtune.training import launch, train
 
     # Whether this can be trained at all is told before the settings are listed.
     found = [*notes, *train.check(config, select(config.backend).backend)]
+    if count := launch.wanted(config, os.environ):
+        console.print(f"starts   {launch.told(config, command=again)}", markup=False)
+        return launch.start(again, count, gpus=config.hardware.gpus)
     _announce(config, console)
     _print_settings(config, found, console)
     trained = train.run(config, console=console, notes=notes)

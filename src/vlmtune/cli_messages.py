@@ -2,13 +2,19 @@
 
 import argparse
 import difflib
+import os
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from vlmtune.errors import MissingDependency, VlmtuneError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it."""
+_TOGETHER = 3 * 3600.0
+"""Seconds within which processes that end for one reason do so; an older mark is another run's."""
 BASE_LIBRARIES = frozenset({"jinja2", "numpy", "PIL", "pydantic", "rich", "yaml"})
 """Modules without which nothing runs; the usual reason is a Python that is not the one of setup."""
 
@@ -19,8 +25,30 @@ def complain(error: VlmtuneError) -> int:
     Returns:
         The exit code that goes with it.
     """
-    print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+    if _is_first_to_tell():
+        rank = os.environ.get("RANK", "0")
+        where = "" if rank == "0" else f" in process {rank}"
+        print(f"{type(error).__name__}{where}: {' '.join(str(error).split())}", file=sys.stderr)
     return error.exit_code
+
+
+def _is_first_to_tell() -> bool:
+    """Of several processes that end together, let the one tell why that knew it first.
+
+    The others fail alike, or because they miss it. What they share on a machine is the launcher.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1" or "RANK" not in os.environ:
+        return True
+    port = os.environ.get("MASTER_PORT", "")
+    mark = Path(tempfile.gettempdir()) / f"vlmtune-{os.getppid()}-{port}.told"
+    if mark.exists() and time.time() - mark.stat().st_mtime > _TOGETHER:
+        mark.unlink(missing_ok=True)
+    try:
+        mark.touch(exist_ok=False)
+    except OSError as error:
+        # Where no mark can be left, every process tells.
+        return not isinstance(error, FileExistsError)
+    return True
 
 
 def complain_missing(error: ModuleNotFoundError) -> int:

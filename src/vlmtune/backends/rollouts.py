@@ -10,7 +10,7 @@ all earn the same makes room for another prompt (the dynamic sampling of DAPO).
 # P prompts, G completions per prompt
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -165,7 +165,7 @@ def gathered(rollout: Rollout, prompts: Sequence[Prompt], *, team: Team) -> Roll
     """
     if team.size == 1:
         return rollout
-    own = [(group.row, group.completions, group.scores) for group in rollout.groups]
+    own = [(group.row, group.completions, _sendable(group.scores)) for group in rollout.groups]
     parts = team.gather((own, rollout.drawn, rollout.flat))
     groups = tuple(
         Group(row=row, prompt=prompts[row], completions=completions, scores=scores)
@@ -178,6 +178,11 @@ def gathered(rollout: Rollout, prompts: Sequence[Prompt], *, team: Team) -> Roll
         drawn=sum(drawn for _, drawn, _ in parts),
         flat=sum(flat for _, _, flat in parts),
     )
+
+
+def _sendable(scores: Sequence[Score]) -> tuple[Score, ...]:
+    """A reward may keep its parts in a mapping that cannot be pickled."""
+    return tuple(replace(score, parts=dict(score.parts)) for score in scores)
 
 
 def advantages(rewards_PG: npt.ArrayLike, *, scale: objectives.Scale) -> npt.NDArray[np.float64]:

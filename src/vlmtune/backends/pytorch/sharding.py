@@ -30,7 +30,16 @@ def admit(arguments: Any) -> Any:
     if arguments.fsdp and state.distributed_type is DistributedType.MULTI_CPU:
         # accelerate divides weights on accelerators only; every one of them leads to the same code.
         state.distributed_type = DistributedType.MULTI_XPU
+    if arguments.deepspeed and arguments.use_cpu:
+        _spare_compiling()
     return arguments
+
+
+def _spare_compiling() -> None:
+    """Let DeepSpeed exchange through gloo on CPUs; it would compile C++ for minutes instead."""
+    from deepspeed import ops
+
+    ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 @contextmanager
