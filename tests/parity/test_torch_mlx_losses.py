@@ -184,9 +184,9 @@ def test_a_dpo_loss_is_the_objective_and_that_of_trl(learner, lessons, tmp_path,
     task = mlx_dpo.DpoTask(learner, settings("dpo", **more), lessons, ())
     batch = task.batch(lessons, range(4))
     loss, numbers, gradients = graded(learner, task)(batch)
-    scores = np.array(prompt_once.score(learner.loaded, batch.packed))
+    policy_B = prompt_once.score(learner.loaded, batch.packed).sum(axis=-1)
     expected = preference_loss(
-        scores.sum(axis=1).reshape(2, -1),
+        np.array(policy_B).reshape(2, -1),
         batch.reference_CB,
         beta=0.3,
         kind=kind,
@@ -207,7 +207,7 @@ def test_a_dpo_loss_is_the_objective_and_that_of_trl(learner, lessons, tmp_path,
 
 
 def test_twenty_updates_from_one_adapter_end_in_one_adapter(lessons, tmp_path):
-    """Two passes of unlike batches, accumulated, with clipping, decay, warm-up and a schedule."""
+    """Ten passes of unlike batches, accumulated, with clipping, decay, warm-up and a schedule."""
     flags = {
         "training.batch_size": 1,
         "training.gradient_accumulation_steps": 3,
