@@ -16,27 +16,13 @@ from vlmtune.models.checkpoints import read_json
 pytest.importorskip("trl", reason="TRL needs Python 3.11")
 
 CHECKOUT = Path(__file__).parents[2]
-TINY = (
-    "hardware.device=cpu",
-    "model.lora.rank=4",
-    "model.lora.dropout=0.1",
-    "training.max_steps=2",
-    "training.batch_size=2",
-    "training.warmup_ratio=0.0",
-    "stages.grpo.training.batch_size=4",
-    "stages.grpo.grpo.num_generations=4",
-    "stages.grpo.grpo.max_completion_length=36",
-    "save.steps=1",
-    "evaluation.max_samples=4",
-    "evaluation.max_tokens=36",
-)
+FILE = CHECKOUT / "tests" / "fixtures" / "tiny_pipeline.yaml"
 STAGES = ("sft", "dpo", "grpo")
 
 
 def run(folder: Path, *overrides: str, flags=()) -> int:
-    words = ["--config", str(CHECKOUT / "configs" / "pico_pipeline.yaml"), "--backend", "pytorch"]
-    words += ["--output_dir", str(folder), "--max_samples", "4", *flags]
-    words += [word for override in (*TINY, *overrides) for word in ("--set", override)]
+    words = ["--config", str(FILE), "--output_dir", str(folder), *flags]
+    words += [word for override in overrides for word in ("--set", override)]
     return cli.main(None, checkout=CHECKOUT, argv=words)
 
 
@@ -221,8 +207,7 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(tmp_path, capsys):
 
 
 def test_a_script_of_one_stage_names_the_one_that_runs_several(capsys):
-    path = str(CHECKOUT / "configs" / "pico_pipeline.yaml")
-    assert cli.main("grpo", checkout=CHECKOUT, argv=["--config", path]) == 2
+    assert cli.main("grpo", checkout=CHECKOUT, argv=["--config", str(FILE)]) == 2
     assert "use scripts/train.py" in capsys.readouterr().err
 
 

@@ -8,9 +8,9 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 def test_debug_rehearses_each_stage_in_turn(tmp_path, capsys):
-    words = ["--config", str(CHECKOUT / "configs" / "pico_pipeline.yaml"), "--debug"]
+    words = ["--config", str(CHECKOUT / "tests" / "fixtures" / "tiny_pipeline.yaml"), "--debug"]
     words += ["--backend", "scripted", "--output_dir", str(tmp_path / "out"), "--max_samples", "6"]
-    words += ["--set", "rehearsal.temperatures=[]", "--set", "grpo.num_generations=2"]
+    words += ["--set", "rehearsal.temperatures=[]"]
     assert cli.main(None, checkout=CHECKOUT, argv=words) in (0, 1)
     said = capsys.readouterr().out
     places = [said.index(f"of 3: rehearse {stage}") for stage in ("sft", "dpo", "grpo")]
