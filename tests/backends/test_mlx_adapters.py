@@ -12,6 +12,7 @@ from mlx.utils import tree_flatten
 
 from vlmtune.backends.choices import Tuning
 from vlmtune.backends.mlx import adapted
+from vlmtune.backends.mlx.adapted_linear import AdaptedLinear
 from vlmtune.backends.mlx.generate import MLXGenerator
 from vlmtune.backends.mlx.model import load as load_mlx
 from vlmtune.backends.pytorch.choices import Loading
@@ -123,6 +124,51 @@ def test_a_new_adapter_trains_alone_and_changes_nothing(prompts):
     assert names == {"lora_a", "lora_b"}
 
 
+def test_a_stacked_adapter_begins_where_its_predecessor_ended_and_trains_its_own_ranks(
+    tmp_path, prompts
+):
+    below = random_adapter(tmp_path / "below", kind="lora")
+    ours, theirs = mlx_pico(), torch_pico()
+    inputs = ours.reader.read(prompts[1])
+    pattern = adapted.targets(ours.network, theirs.family, names={"q_proj"})
+    config = adapted.stack(ours.network, below, rank=2, alpha=1.0, targets_regex=pattern, seed=3)
+    alone = mlx_pico()
+    adapted.load_adapter(alone.network, below)
+    mine, other = (np.array(one.prefill(inputs).logits_V) for one in (ours, alone))
+    np.testing.assert_allclose(mine, other, atol=1e-4)
+    trained = dict(tree_flatten(ours.network.trainable_parameters()))
+    assert {weight.shape[0] for name, weight in trained.items() if "lora_a" in name} == {2}
+
+    tuning = Tuning(rank=2, alpha=1.0, targets=("q_proj",))
+    same = adapt_torch(theirs, tuning, seed=3, adapter=below, stack=True)
+    expected = peft.get_peft_model_state_dict(same.network)
+    found = adapted.adapter_weights(ours.network, config)
+    assert set(found) == set(expected)
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, expected[name].numpy(), err_msg=name)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_over_packed_weights_an_adapter_adds_what_it_adds_over_their_numbers(
+    tmp_path, prompts, kind, bits
+):
+    folder = random_adapter(tmp_path, kind=kind)
+    packed, plain = mlx_pico(), mlx_pico()
+    nn.quantize(packed.network.language_model.model, group_size=64, bits=bits)
+    layers = dict(plain.network.named_modules())
+    for name, layer in packed.network.named_modules():
+        if hasattr(layer, "bits"):
+            layers[name].weight = mx.dequantize(
+                layer.weight, layer.scales, layer.biases, group_size=64, bits=bits
+            )
+    for loaded in (packed, plain):
+        adapted.load_adapter(loaded.network, folder)
+    inputs = packed.reader.read(prompts[1])
+    mine, other = (np.array(one.prefill(inputs).logits_V) for one in (packed, plain))
+    np.testing.assert_allclose(mine, other, atol=2e-4)
+
+
 def test_switched_off_an_adapter_gives_back_the_model_below(tmp_path, prompts):
     ours = mlx_pico()
     inputs = ours.reader.read(prompts[1])
@@ -149,7 +195,7 @@ def test_gradients_of_an_adapter_are_those_of_peft(dora):
     )
     linear = nn.Linear(5, 6)
     linear.update({"weight": mx.array(weight, mx.float32), "bias": mx.array(bias, mx.float32)})
-    layer = adapted.AdaptedLinear(linear, values, dropout=0.0)
+    layer = AdaptedLinear(linear, values, dropout=0.0)
     _, mine = nn.value_and_grad(layer, lambda m: mx.square(m(mx.array(x, mx.float32))).sum())(layer)
 
     below = torch.nn.Sequential(torch.nn.Linear(5, 6))

@@ -174,6 +174,24 @@ def test_grpo_measures_its_distance_from_the_predecessor(sft, tmp_path):
     assert adapters.read_config(folder).rank == 6
 
 
+def test_mlx_stacks_what_pytorch_trained_and_pytorch_goes_on_with_both(dpo, sft, tmp_path):
+    mlx = {"backend": "mlx", "hardware.device": "auto", "training.max_steps": 2}
+    start = {"model.start_from": str(sft)}
+    folder = run("dpo", tmp_path / "mlx", **ABOVE, **start, **mlx)
+    assert metrics(folder, "loss")[0] == pytest.approx(np.log(2), abs=1e-5)
+    assert adapters.read_config(folder) == adapters.read_config(dpo)
+    ours, theirs = deltas(folder, slice(4)), deltas(dpo, slice(4))
+    for name, values in ours.items():
+        np.testing.assert_array_equal(values, theirs[name])
+    moved = {name for name, values in deltas(folder, slice(4, 6)).items() if values.any()}
+    assert {name.rpartition(".")[2] for name in moved} == {"q_proj", "o_proj"}
+    # Later updates differ in their last digits; both engines took the same direction.
+    one, other = (deltas(one, slice(4, 6)) for one in (folder, dpo))
+    pairs = [(one[name].ravel(), other[name].ravel()) for name in sorted(moved)]
+    a, b = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.5
+
+
 @pytest.mark.parametrize(
     ("about", "flags", "message"),
     [

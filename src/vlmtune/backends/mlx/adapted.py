@@ -17,99 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn
 import numpy as np
 import numpy.typing as npt
 from mlx.utils import tree_flatten, tree_unflatten
 
 from vlmtune.backends.first_adapter import first_values
+from vlmtune.backends.mlx.adapted_linear import AdaptedLinear, nn, size_of, weight_of
 from vlmtune.backends.mlx.model import LoadedModel
+from vlmtune.backends.stacked import stacked
 from vlmtune.backends.targets import Part, target_pattern
 from vlmtune.errors import CheckpointError, ConfigError
 from vlmtune.models import adapters, layer_names
 from vlmtune.models.adapters import Adapter, AdapterConfig, AdapterLayer
 from vlmtune.types import ModelFamily
-
-# mlx.nn offers its layers under names that its annotations do not.
-nn: Any = mlx.nn
-
-
-class AdaptedLinear(nn.Module):  # type: ignore[misc]
-    """A linear layer, frozen, and an adapter beside it.
-
-    Attributes:
-        linear: The layer below, float or quantised.
-        lora_a: float32 [rank, in].
-        lora_b: float32 [out, rank].
-        magnitude: float32 [out] under DoRA, else absent.
-        scale: What B A x is multiplied by.
-        active: False computes the layer below alone.
-    """
-
-    def __init__(self, linear: Any, values: AdapterLayer, *, dropout: float) -> None:
-        super().__init__()
-        self.linear = linear
-        self.lora_a = mx.array(values.a)
-        self.lora_b = mx.array(values.b)
-        if values.magnitude is not None:
-            self.magnitude = mx.array(values.magnitude)
-        self.scale = values.scale
-        self.dropout = nn.Dropout(p=dropout)
-        self.drops = dropout > 0
-        self.active = True
-        self.linear.freeze()
-
-    def __call__(self, x: mx.array) -> mx.array:
-        """Compute W x + scale B A x, rescaled row by row under DoRA."""
-        plain: mx.array = self.linear(x)
-        if not self.active:
-            return plain
-        dropped = self.dropout(x)
-        update = self.scale * ((dropped.astype(self.lora_a.dtype) @ self.lora_a.T) @ self.lora_b.T)
-        if "magnitude" not in self:
-            summed: mx.array = (plain + update).astype(plain.dtype)
-            return summed
-        weight = _weight(self.linear)
-        rows = mx.linalg.norm(weight + self.scale * (self.lora_b @ self.lora_a), axis=1)
-        # A constant in the gradient: DoRA, arXiv:2402.09353, section 4.3.
-        factor = self.magnitude / mx.stop_gradient(rows)
-        # With dropout, peft rescales what the layer makes of the dropped input.
-        rescaled = (
-            dropped @ weight.T.astype(x.dtype)
-            if self.training and self.drops
-            else _without_bias(self.linear, plain)
-        )
-        found: mx.array = (plain + (factor - 1) * rescaled + factor * update).astype(plain.dtype)
-        return found
-
-
-def _weight(linear: Any) -> mx.array:
-    """A layer's matrix in float32, [out, in]."""
-    weight: mx.array = linear.weight
-    if isinstance(linear, nn.QuantizedLinear):
-        weight = mx.dequantize(
-            weight,
-            linear.scales,
-            linear.get("biases"),
-            group_size=linear.group_size,
-            bits=linear.bits,
-            mode=linear.mode,
-        )
-    return weight.astype(mx.float32)
-
-
-def _without_bias(linear: Any, output: mx.array) -> mx.array:
-    if "bias" not in linear:
-        return output
-    bias: mx.array = linear.bias
-    return output - bias
-
-
-def _size(linear: Any) -> tuple[int, int]:
-    """A layer's (out, in), in numbers and not in the integers that pack them."""
-    rows, columns = linear.weight.shape
-    packed = isinstance(linear, nn.QuantizedLinear)
-    return rows, columns * 32 // linear.bits if packed else columns
 
 
 def linear_layers(network: Any) -> dict[str, Any]:
@@ -198,24 +118,67 @@ def adapt(
     )
     layers = {}
     for name, layer in chosen.items():
-        rows, columns = _size(layer)
+        rows, columns = size_of(layer)
         layers[name] = AdapterLayer(
             a=first_values(name, seed=seed, rank=rank, input_size=columns),
             b=np.zeros((rows, rank), np.float32),
-            magnitude=np.array(mx.linalg.norm(_weight(layer), axis=1)) if dora else None,
+            magnitude=np.array(mx.linalg.norm(weight_of(layer), axis=1)) if dora else None,
             scale=config.scale_of(name),
         )
     attach(network, Adapter(config=config, layers=layers, whole={}), where="the new adapter")
     return config
 
 
-def attach(network: Any, adapter: Adapter, *, where: str) -> None:
+def stack(
+    network: Any,
+    folder: Path,
+    *,
+    rank: int,
+    alpha: float,
+    dropout: float = 0.0,
+    targets_regex: str,
+    seed: int,
+) -> AdapterConfig:
+    """Put an adapter on a model that stays as it is, and a new one above it; as `adapt` otherwise.
+
+    Args:
+        network: mlx-vlm's model without adapter.
+        folder: The adapter below, a LoRA in peft's layout.
+        rank: Inner size of the new one.
+        alpha: Its alpha.
+        dropout: Share of inputs dropped in training, for both.
+        targets_regex: Layers of the new one.
+        seed: Fixes its first values.
+
+    Returns:
+        The settings of both as one, for `save_adapter`.
+    """
+    pattern = re.compile(targets_regex)
+    both = stacked(
+        adapters.read(folder),
+        {
+            name: size_of(layer)
+            for name, layer in linear_layers(network).items()
+            if pattern.fullmatch(name)
+        },
+        rank=rank,
+        alpha=alpha,
+        dropout=dropout,
+        targets=targets_regex,
+        seed=seed,
+    )
+    attach(network, both.adapter, where=f"the adapter in {folder}", held=both.held)
+    return both.adapter.config
+
+
+def attach(network: Any, adapter: Adapter, *, where: str, held: int = 0) -> None:
     """Freeze a model, put an adapter's values beside its layers, and let those train.
 
     Args:
         network: mlx-vlm's model without adapter.
         adapter: The values; modules that it has whole replace the model's.
         where: What messages call the adapter.
+        held: Ranks, the first ones, that do not train.
 
     Raises:
         CheckpointError: If a layer is missing or of another size.
@@ -225,24 +188,29 @@ def attach(network: Any, adapter: Adapter, *, where: str) -> None:
     wrapped = []
     for name, values in adapter.layers.items():
         found = (values.b.shape[0], values.a.shape[1])
-        size = _size(known[name]) if name in known else None
+        size = size_of(known[name]) if name in known else None
         if size != found:
             has = "no such layer" if size is None else f"{size[1]} to {size[0]}"
             raise CheckpointError(
                 f"{where} does not fit this model: {name} goes from {found[1]} to {found[0]} "
                 f"numbers, and the model has {has}; name the model that it was trained on"
             )
-        layer = AdaptedLinear(known[name], values, dropout=adapter.config.dropout)
+        layer = AdaptedLinear(known[name], values, dropout=adapter.config.dropout, held=held)
         wrapped.append((layer_names.mlx(name), layer))
     if wrapped:
         network.update_modules(tree_unflatten(wrapped))
-    _put_whole(network, adapter.whole, where=where)
+    put_whole(network, adapter.whole, where=where)
     for name in adapter.config.whole:
         _module(network, name).unfreeze()
     network.train(network.training)
 
 
-def _put_whole(network: Any, weights: Mapping[str, npt.NDArray[np.float32]], *, where: str) -> None:
+def put_whole(network: Any, weights: Mapping[str, npt.NDArray[np.float32]], *, where: str) -> None:
+    """Give modules that lie whole with an adapter the values that they have there.
+
+    Raises:
+        CheckpointError: If the model has no such weights, or packs them.
+    """
     known: dict[str, mx.array] = dict(tree_flatten(network.parameters()))
     put = []
     for name, values in weights.items():
@@ -298,8 +266,8 @@ def adapter_of(network: Any, config: AdapterConfig) -> Adapter:
     """Read the adapter that a model carries."""
     layers = {
         name: AdapterLayer(
-            a=np.array(layer.lora_a.astype(mx.float32)),
-            b=np.array(layer.lora_b.astype(mx.float32)),
+            a=np.array(layer.matrices()[0].astype(mx.float32)),
+            b=np.array(layer.matrices()[1].astype(mx.float32)),
             magnitude=np.array(layer.magnitude.astype(mx.float32))
             if "magnitude" in layer
             else None,

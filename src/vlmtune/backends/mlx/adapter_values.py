@@ -7,6 +7,7 @@ import mlx.core as mx
 from mlx.utils import tree_unflatten
 
 from vlmtune.backends.mlx import adapted
+from vlmtune.backends.mlx.adapted_linear import AdaptedLinear
 from vlmtune.errors import CheckpointError
 from vlmtune.models import adapters, layer_names
 
@@ -26,18 +27,14 @@ def put(network: Any, folder: Path) -> None:
             "the settings it was made with"
         )
     for name, layer in layers.items():
-        values = found.layers[name]
-        wanted = {"lora_a": values.a, "lora_b": values.b, "magnitude": values.magnitude}
-        for leaf, value in wanted.items():
-            if value is None:
-                continue
+        for leaf, value in layer.moving(found.layers[name]).items():
             if layer[leaf].shape != value.shape:
                 raise CheckpointError(
                     f"the adapter in {folder} has {name}.{leaf} {list(value.shape)}, and the one "
                     f"that trains {list(layer[leaf].shape)}; restore the settings it was made with"
                 )
             layer[leaf] = mx.array(value)
-    adapted._put_whole(network, found.whole, where=f"the adapter in {folder}")
+    adapted.put_whole(network, found.whole, where=f"the adapter in {folder}")
     mx.eval(network.parameters())
 
 
@@ -59,10 +56,11 @@ def merge(network: Any) -> int:
     return changed
 
 
-def merged_weight(layer: adapted.AdaptedLinear) -> mx.array:
+def merged_weight(layer: AdaptedLinear) -> mx.array:
     """Compute W + scale B A, with rows of the length that DoRA learned; float32 [out, in]."""
     weight: mx.array = layer.linear.weight.astype(mx.float32)
-    weight = weight + layer.scale * (layer.lora_b @ layer.lora_a)
+    a, b = layer.matrices()
+    weight = weight + layer.scale * (b @ a)
     if "magnitude" not in layer:
         return weight
     factor: mx.array = layer.magnitude / mx.linalg.norm(weight, axis=1)

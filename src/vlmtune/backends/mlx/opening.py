@@ -62,14 +62,34 @@ def open_model(config: RunConfig, start: Start, journal: Journal) -> Learner:
         whole_weights.write(loaded.network, source=Path(resolved.location), folder=folder)
         export.write_processor(loaded.reader, Path(resolved.location), folder)
         base = str(folder)
-    elif start.adapter is not None:
+    elif start.adapter is not None and not start.stack:
         found = adapted.load_adapter(loaded.network, start.adapter)
+    elif start.adapter is not None:
+        found = _stacked(loaded, resolved, wanted, start.adapter, seed=config.seed)
     learner = _learner(loaded, resolved, found, wanted, config, base=base, folder=folder)
     learner.paces(config)
     if config.training.gradient_checkpointing:
         checkpointing.enable(loaded.network)
     _log.info("training %s of %s weights", *learner.counts())
     return learner
+
+
+def _stacked(
+    loaded: LoadedModel, resolved: Resolved, wanted: Tuning, adapter: Path, *, seed: int
+) -> AdapterConfig:
+    family = resolved.family
+    assert family is not None  # `fetch` reads the family of whatever lies in a folder
+    return adapted.stack(
+        loaded.network,
+        adapter,
+        rank=wanted.rank,
+        alpha=wanted.alpha,
+        dropout=wanted.dropout,
+        targets_regex=adapted.targets(
+            loaded.network, family, parts=wanted.parts, names=wanted.targets
+        ),
+        seed=seed,
+    )
 
 
 def _learner(

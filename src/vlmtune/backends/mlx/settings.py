@@ -46,11 +46,6 @@ def check(config: RunConfig) -> None:
 
 def _check_start(config: RunConfig) -> None:
     model = config.model
-    if model.start_adapter == "stack":
-        raise ConfigError(
-            "model.start_adapter: stack is not supported on mlx: plain peft could not load the "
-            "pair back; use continue, or merge"
-        )
     if model.start_adapter != "continue" and model.start_from is None:
         raise ConfigError(
             f"model.start_adapter: {model.start_adapter} needs model.start_from, the run whose "
@@ -59,7 +54,7 @@ def _check_start(config: RunConfig) -> None:
     if model.start_adapter == "merge" and model.quantization != "none":
         raise ConfigError(
             "model.start_adapter: merge needs weights in full precision; set model.quantization: "
-            "none, or start_adapter: continue"
+            "none, or start_adapter: continue or stack"
         )
 
 
