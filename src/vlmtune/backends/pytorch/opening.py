@@ -40,6 +40,9 @@ def open_model(config: RunConfig, start: Start, journal: Journal) -> LoadedModel
         BackendUnavailable: If the device does not exist or cannot hold or train the model.
     """
     os.environ.update(settings.environment(config, folder=journal.model_folder))
+    if choose_device(config.hardware.device) == "cpu":
+        # TRL imports DeepSpeed wherever it is installed, and it tells every CPU that it is one.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     # peft imports it always, and it tells every CPU which kernels for 4 bits it could have.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     loaded = _loaded(config, start.model, settings.loading(config))
