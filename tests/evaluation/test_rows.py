@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from vlmtune.errors import DataError
@@ -142,6 +144,25 @@ def test_saved_answers_need_their_columns_and_each_row_once(tmp_path: Path) -> N
     file = write(tmp_path / "p.jsonl", {**whole, "completion": ["A"]})
     with pytest.raises(DataError, match="'completion' is list"):
         saved.read_predictions(file, CV_BENCH)
+
+
+def test_saved_answers_may_be_a_parquet_table_with_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLMTUNE_CACHE", str(tmp_path / "cache"))
+    row = {"idx": 4, "question": "q", "choices": ["a", "b"], "answer": "(A)", "task": "Count",
+           "source": "COCO", "completion": "A"}  # fmt: skip
+    picture = {"bytes": png("red"), "path": "a.png"}
+    table = pa.Table.from_pylist([{**row, "image": picture}, {**row, "idx": 5, "image": None}])
+    pq.write_table(table, tmp_path / "p.parquet")
+    first, second = saved.read_predictions(tmp_path / "p.parquet", CV_BENCH)
+    assert (first.row.id, first.saved["completion"], second.row.id) == ("4", "A", "5")
+    assert first.row.columns["image"] == "a.png"
+    assert first.row.image is not None
+    assert first.row.image.open().size == (30, 20)
+    assert second.row.image is None
+    with pytest.raises(DataError, match=r"q\.parquet cannot be read"):
+        saved.read_predictions(tmp_path / "q.parquet", CV_BENCH)
 
 
 def test_the_fingerprint_sees_every_column_and_the_order() -> None:

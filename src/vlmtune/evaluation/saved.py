@@ -10,15 +10,15 @@ line without its end is cut off when a run resumes. Answers to other settings ar
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vlmtune.data.images import FileImage, file_problem
 from vlmtune.errors import ConfigError, DataError
-from vlmtune.evaluation.rows import json_lines, row_id
+from vlmtune.evaluation.rows import json_lines, read, row_id
 from vlmtune.protocols import Benchmark
-from vlmtune.types import JSON, BenchmarkRow
+from vlmtune.types import JSON, BenchmarkRow, ImageRef, RowSource
 
 SETTINGS, PREDICTIONS = "settings.json", "predictions.jsonl"
 _OURS = ("completion", "missing", "finish", "logprobs")
@@ -166,7 +166,7 @@ def read_predictions(
     """Read saved answers of any origin: the benchmark's own columns and `completion`.
 
     Args:
-        path: JSON Lines.
+        path: JSON Lines, a JSON list, or parquet.
         benchmark: Whose.
         image_folder: Where the rows' picture names start, for the report's gallery; by default
             the file's own folder. Grading needs no picture.
@@ -176,7 +176,7 @@ def read_predictions(
     """
     answers: list[Answer] = []
     seen: dict[str, int] = {}
-    for number, saved in enumerate(json_lines(path)):
+    for number, (saved, image) in enumerate(_saved_rows(path, benchmark, image_folder)):
         where = f"{path.name} row {number + 1}"
         _check_saved(saved, benchmark, where=where)
         name = row_id(saved, key=benchmark.key, number=number)
@@ -187,10 +187,23 @@ def read_predictions(
             )
         seen[name] = number + 1
         columns = {key: value for key, value in saved.items() if key not in _OURS}
-        image = _shown_image(saved, image_folder or path.parent)
         row = BenchmarkRow(id=name, columns=columns, image=image)
         answers.append(Answer(row=row, saved=saved))
     return answers
+
+
+def _saved_rows(
+    path: Path, benchmark: Benchmark, image_folder: Path | None
+) -> Iterator[tuple[Mapping[str, JSON], ImageRef | None]]:
+    """Yield rows with their pictures, where those are there to be shown."""
+    if path.suffix != ".parquet" or not path.is_file():
+        folder = image_folder or path.parent
+        yield from ((saved, _shown_image(saved, folder)) for saved in json_lines(path))
+        return
+    source = RowSource(path=path, image_folder=image_folder)
+    for row in read(source, name=benchmark.name, repository=None, key=None):
+        shown = None if row.image is None or file_problem(row.image.name) else row.image
+        yield row.columns, shown
 
 
 def _shown_image(saved: Mapping[str, JSON], folder: Path) -> FileImage | None:
