@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # A target's stamp is younger than these files when its installation is current.
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help setup setup-dev demo test test-vllm check docs parity format clean
+.PHONY: help setup setup-dev demo test test-vllm test-alone check docs parity format clean
 
 help:
 	@echo "make setup      build $(VENV) with the laptop half (MLX); quick when current"
@@ -20,6 +20,7 @@ help:
 	@echo "make setup-dev  add what the tests need, PyTorch among it"
 	@echo "make test       run the tests                      ARGS='-k counting' picks some"
 	@echo "make test-vllm  run the tests of vLLM, in an environment of its own (Linux)"
+	@echo "make test-alone run each half in an environment without the other's libraries"
 	@echo "make check      formatting, lint, types, floors, architecture"
 	@echo "make docs       write docs/config.md from the config"
 	@echo "make parity     let MLX and PyTorch compute the same, compare, write docs/parity.md"
@@ -41,6 +42,10 @@ test: setup-dev
 test-vllm: $(VLLM_VENV)/.installed
 	$(VLLM_VENV)/bin/python -m pytest tests/vllm $(ARGS)
 
+test-alone: .venv-mlx/.installed .venv-cuda/.installed
+	.venv-mlx/bin/python -m pytest tests/alone $(ARGS)
+	.venv-cuda/bin/python -m pytest tests/alone $(ARGS)
+
 check: setup-dev
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
@@ -59,7 +64,7 @@ format: setup-dev
 	$(PY) -m ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM_VENV) .venv-mlx .venv-cuda build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The first Python on the path that is new enough, unless PYTHON names one.
 $(PY):
@@ -90,6 +95,15 @@ $(VENV)/.installed-mlx: $(PINS) | $(PY)
 $(VENV)/.installed-dev: $(PINS) | $(PY)
 	@echo "setup: installing PyTorch and the development tools, about 6 GB the first time"
 	@$(call install,dev)
+	@touch $@
+
+.venv-mlx/.installed .venv-cuda/.installed: .venv-%/.installed: $(PINS) | $(PY)
+	@echo "setup: building .venv-$* with vlmtune[$*] alone"
+	@$(PY) -m venv --clear .venv-$*
+	@pins="-c constraints.txt -e .[$*] pytest"; python=.venv-$*/bin/python; \
+	{ $$python -m pip install -qq -c constraints.txt uv \
+	  && $$python -m uv pip install -q --python $$python $$pins; } \
+	|| { echo "setup: uv could not, installing with pip"; $$python -m pip install -qq $$pins; }
 	@touch $@
 
 # All is pinned, and vLLM's build for CPUs asks for another build of torch than its wheel: --no-deps.
