@@ -17,6 +17,8 @@ STATE = "trainer_state.json"
 MLX_OPTIMIZER = "optimizer.safetensors"
 """What backend mlx remembers of the gradients; PyTorch has files of its own."""
 _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
+_OPTIMIZERS = ("optimizer.pt", "optimizer.bin", "latest")
+"""Where its state is: of a plain training, under FSDP2, and in DeepSpeed's folder of that name."""
 _UNSAFE = "training_args.bin"
 
 
@@ -93,8 +95,10 @@ def check(checkpoint: Path) -> int:
             "outputs/sft/checkpoints/step_000100"
         )
     on_mlx = (checkpoint / MLX_OPTIMIZER).is_file()
-    needed = [STATE] if on_mlx else [STATE, "optimizer.pt", "scheduler.pt"]
+    needed = [STATE] if on_mlx else [STATE, "scheduler.pt"]
     missing = [name for name in needed if not (checkpoint / name).is_file()]
+    if not on_mlx and not any((checkpoint / name).is_file() for name in _OPTIMIZERS):
+        missing.append(_OPTIMIZERS[0])
     if not any((checkpoint / name).is_file() for name in _WEIGHTS):
         missing.append("weights")
     if missing:
