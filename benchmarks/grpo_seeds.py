@@ -73,7 +73,8 @@ def _print(reports: Mapping[str, Any]) -> None:
         low, high = after["wilson95"]
         print(
             f"| {name} | {len(rewards)} | {statistics.mean(first):.3f} "
-            f"| {statistics.mean(last):.3f} | {rise:+.3f}, {rise - width:+.3f} to {rise + width:+.3f} "
+            f"| {statistics.mean(last):.3f} "
+            f"| {rise:+.3f}, {rise - width:+.3f} to {rise + width:+.3f} "
             f"| {statistics.mean(flat[:part]):.0%} to {statistics.mean(flat[-part:]):.0%} "
             f"| {before['accuracy']:.1%} of {before['n']} | {after['accuracy']:.1%} "
             f"| {low:.1%} to {high:.1%} | {paired['mcnemar_p']:.2g} |"
