@@ -34,7 +34,6 @@ def sum_of_letters(completions, **kwargs):
     return [(sum(map(ord, text)) % 97) / 97 for text in completions]
 '''
 SHARED = {
-    "hardware.device": "cpu",
     "data.max_samples": 9,
     "data.eval_fraction": 0.2,
     "data.shuffle": True,
@@ -67,6 +66,8 @@ STAGES = {
         "tracking.sample_steps": 5,
     },
 }
+SMALL = {"model.max_pixels": 6272}
+"""Smaller pictures, since MLX's arithmetic on Linux CPUs is slow."""
 CLOCK = ("runtime", "per_second", "step_time")
 """Parts of the names of metrics that a clock decides."""
 
@@ -80,6 +81,7 @@ class Course:
         folder: Its folder.
         runs: Starts processes.
         more: Settings beside those of its stage.
+        backend: What trains.
         kills: The moment of each kill, the updates behind it, and how the process ended.
     """
 
@@ -87,12 +89,15 @@ class Course:
     folder: Path
     runs: Any
     more: dict
+    backend: str = "pytorch"
     kills: list = field(default_factory=list)
 
     def _start(self):
         settings = SHARED | STAGES[self.stage] | self.more
+        if self.backend == "pytorch":
+            settings["hardware.device"] = "cpu"
         words = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
-        words += ["--backend=pytorch", f"--output_dir={self.folder}", "--resume=auto"]
+        words += [f"--backend={self.backend}", f"--output_dir={self.folder}", "--resume=auto"]
         return self.runs.start(self.stage, words)
 
     def finish(self) -> None:
@@ -202,15 +207,30 @@ def test_grpo_killed_while_a_checkpoint_is_written_ends_where_it_would_have(
     assert_equal_runs(cut.folder, whole.folder)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(("stage", "kills"), [("sft", 7), ("dpo", 6), ("grpo", 7)])
-def test_a_run_killed_again_and_again_ends_where_it_would_have(
-    forked_runs, tmp_path, reward, stage, kills
+def test_dpo_on_mlx_killed_while_a_checkpoint_is_written_ends_where_it_would_have(
+    forked_runs, tmp_path
 ):
-    drawn = random.Random(f"{stage} 20")
+    short = {"training.max_steps": 6, **SMALL}
     whole, cut = (
-        Course(stage, tmp_path / name, forked_runs, more_of(stage, reward))
-        for name in ("whole", "cut")
+        Course("dpo", tmp_path / name, forked_runs, short, "mlx") for name in ("whole", "cut")
+    )
+    whole.finish()
+    cut.kill("writing", after=4, delay=0.002)
+    cut.finish()
+    assert_equal_runs(cut.folder, whole.folder)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("backend", ["pytorch", "mlx"])
+@pytest.mark.parametrize("work", [("sft", 7), ("dpo", 6), ("grpo", 7)], ids=lambda work: work[0])
+def test_a_run_killed_again_and_again_ends_where_it_would_have(
+    forked_runs, tmp_path, reward, work, backend
+):
+    stage, kills = work
+    drawn = random.Random(f"{stage} 20")
+    more = more_of(stage, reward) | (SMALL if backend == "mlx" else {})
+    whole, cut = (
+        Course(stage, tmp_path / name, forked_runs, more, backend) for name in ("whole", "cut")
     )
     whole.finish()
     updates = STAGES[stage]["training.max_steps"]
@@ -223,6 +243,6 @@ def test_a_run_killed_again_and_again_ends_where_it_would_have(
         spread = {"loading": 2.0, "updating": 0.6, "writing": 0.03, "finishing": 0.02}[moment]
         cut.kill(moment, after=place, delay=drawn.random() * spread)
     cut.finish()
-    print(stage, cut.kills)
+    print(backend, stage, cut.kills)
     assert sum(code == -signal.SIGKILL for _, _, code in cut.kills) == kills
     assert_equal_runs(cut.folder, whole.folder)
