@@ -146,6 +146,27 @@ def test_saved_answers_need_their_columns_and_each_row_once(tmp_path: Path) -> N
         saved.read_predictions(file, CV_BENCH)
 
 
+@pytest.mark.parametrize(
+    ("names", "asked"),
+    [
+        (("train-00000", "test-00000", "validation-00000"), ["test-00000"]),
+        (("train-00000", "val-00000"), ["val-00000"]),
+        (("rows", "train-00000"), ["rows"]),
+        (("test_2d", "test_3d"), ["test_2d", "test_3d"]),
+        (("a", "b"), ["a", "b"]),
+    ],
+)
+def test_training_tables_beside_test_tables_are_not_asked_about(
+    tmp_path: Path, names: tuple[str, ...], asked: list[str]
+) -> None:
+    for name in names:
+        row = {"idx": name, "question": "q", "choices": ["a", "b"], "answer": "(A)",
+               "task": "Count", "source": "COCO"}  # fmt: skip
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / f"{name}.parquet")
+    found = rows.read(RowSource(path=tmp_path), name="CV-Bench", repository=None, key="idx")
+    assert [row.id for row in found] == asked
+
+
 def test_saved_answers_may_be_a_parquet_table_with_its_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

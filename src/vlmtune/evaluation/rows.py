@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vlmtune.data import hub, store, tables
 from vlmtune.data.images import FileImage
+from vlmtune.data.splits import SAME
 from vlmtune.data.tables import Table, Unreadable
 from vlmtune.errors import DataError
 from vlmtune.types import JSON, BenchmarkRow, ImageRef, RowSource
@@ -186,17 +187,28 @@ def _json_object(line: str, *, where: str) -> dict[str, JSON]:
     return row
 
 
+def _asked(files: Sequence[Path], *, below: Path) -> list[Path]:
+    """Leave out training files where names tell splits apart; test comes before validation."""
+    by_split: dict[str | None, list[Path]] = {}
+    for file in files:
+        by_split.setdefault(tables.split_of(file, below=below), []).append(file)
+    for names in (SAME["test"], SAME["validation"]):
+        if found := [file for name in names for file in by_split.get(name, [])]:
+            return found
+    return by_split.get(None, [])
+
+
 def _files(path: Path, *, name: str) -> list[Path]:
     if path.is_dir():
-        lines = sorted(path.glob("*.jsonl"))
+        lines = _asked(sorted(path.glob("*.jsonl")), below=path)
         if len(lines) == 1:
             return lines
-        tables = sorted(path.glob("*.parquet"))
-        if tables and not lines:
-            return tables
+        parquet = _asked(sorted(path.glob("*.parquet")), below=path)
+        if parquet and not lines:
+            return parquet
         raise DataError(
-            f"--data {path} holds {len(lines)} .jsonl and {len(tables)} .parquet files; "
-            f"name the file that has the rows of {name}"
+            f"--data {path} holds {len(lines)} .jsonl and {len(parquet)} .parquet files to ask "
+            f"about; name the file that has the rows of {name}"
         )
     if not path.exists():
         near = difflib.get_close_matches(
