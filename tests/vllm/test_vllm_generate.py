@@ -6,8 +6,9 @@ import torch
 import transformers
 
 from vlmtune.backends import pytorch
+from vlmtune.backends.pytorch.generate import TorchGenerator
 from vlmtune.backends.pytorch.vllm_engine import Engine
-from vlmtune.backends.pytorch.vllm_generate import VllmGenerator, final_size
+from vlmtune.backends.pytorch.vllm_generate import final_size
 from vlmtune.backends.pytorch.vllm_rollouts import Rollouts
 from vlmtune.errors import CheckpointError, DataError
 from vlmtune.types import Finish, Sampling
@@ -120,9 +121,10 @@ def test_a_prompt_that_is_too_long_is_named(generator, ask, questions):
     assert len(generator.generate(questions[:2], GREEDY)) == 2
 
 
-def test_the_adapter_is_handed_over_when_it_changed_and_only_then(engine, loaded, questions):
-    policy = Rollouts(loaded, engine)
-    same_weights = VllmGenerator(engine, policy._generator._speech, loaded.info)
+def test_the_adapter_is_handed_over_when_it_changed_and_only_then(
+    generator, engine, loaded, questions
+):
+    policy = Rollouts(loaded, engine, generator)
     assert policy.hand_over()
     assert policy.take_told()["vllm/sync_megabytes"] > 0.1
     assert not policy.hand_over()
@@ -133,9 +135,9 @@ def test_the_adapter_is_handed_over_when_it_changed_and_only_then(engine, loaded
             if "lora_B" in name:
                 weight.normal_(0.0, 0.05)
     # Without a hand-over vLLM still answers as before, which is what the drift check would show.
-    assert ids(same_weights.generate(questions[:6], GREEDY)) == untrained
+    assert ids(generator.generate(questions[:6], GREEDY)) == untrained
     trained = ids(policy.generate(questions[:6], GREEDY))
-    assert trained == ids(pytorch.generate.TorchGenerator(loaded).generate(questions[:6], GREEDY))
+    assert trained == ids(TorchGenerator(loaded).generate(questions[:6], GREEDY))
     assert trained != untrained
 
 

@@ -9,6 +9,8 @@ from vlmtune.cli_evaluate import main
 from vlmtune.config import RunConfig
 from vlmtune.errors import ConfigError, MissingDependency
 
+SERVER = {"hardware.vllm_mode": "server", "hardware.vllm_server_url": "http://localhost:8000"}
+
 
 def config(**changes: object) -> RunConfig:
     usual = {"stage": "grpo", "backend": "pytorch", "hardware.use_vllm": True}
@@ -26,6 +28,9 @@ def config(**changes: object) -> RunConfig:
         ({"model.quantization": "8bit"}, "4bit or none"),
         ({"hardware.fsdp": "full_shard"}, "fsdp2 divides the weights"),
         ({"hardware.deepspeed": "zero3"}, "zero3 divides the weights"),
+        (SERVER | {"grpo.temperature": 0.7}, "at temperature 1"),
+        (SERVER | {"hardware.processes": 2}, "share one server"),
+        (SERVER | {"model.quantization": "4bit"}, "its own copy"),
     ],
 )
 def test_what_vllm_cannot_do_is_refused(changes, said):

@@ -1,4 +1,4 @@
-"""GRPO's completions from vLLM inside the training process: the adapter alone is handed over.
+"""GRPO's completions from vLLM, in this process or a server: the adapter alone is handed over.
 
 TRL merges the adapter into the weights and sends all of them, which rounds it away in 4-bit
 weights and moves gigabytes. vLLM holds the base model once; before a rollout whose adapter has
@@ -23,7 +23,9 @@ from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.tuning import ADAPTER
 from vlmtune.backends.pytorch.vllm_engine import Engine, Serving, start
 from vlmtune.backends.pytorch.vllm_generate import Progress, VllmGenerator
+from vlmtune.backends.pytorch.vllm_server import ServedGenerator, Server
 from vlmtune.config import RunConfig
+from vlmtune.protocols import Generator
 from vlmtune.types import Completion, Encoded, Prompt, Sampling
 
 MEMORY = Path("/dev/shm")
@@ -44,13 +46,12 @@ class Rollouts:
         told: Numbers about the last hand-over, since `take_told` was last called.
     """
 
-    def __init__(self, loaded: LoadedModel, engine: Engine) -> None:
+    def __init__(self, loaded: LoadedModel, engine: Engine | Server, generator: Generator) -> None:
         self.model = loaded.info
         self.told: dict[str, float] = {}
         self._loaded = loaded
         self._engine = engine
-        speech = Speech(reader=loaded.reader, end_ids=loaded.end_ids, suppressed=loaded.suppressed)
-        self._generator = VllmGenerator(engine, speech, loaded.info)
+        self._generator = generator
         self._handed: dict[str, torch.Tensor] = {}
         self._warned = False
 
@@ -150,7 +151,25 @@ def colocated(loaded: LoadedModel, config: RunConfig) -> Rollouts:
                 together=processes.team().size > 1,
             )
         )
-    return Rollouts(loaded, engine)
+    return Rollouts(loaded, engine, VllmGenerator(engine, _speech(loaded), loaded.info))
+
+
+def served(loaded: LoadedModel, config: RunConfig) -> Rollouts:
+    """Join a running server.
+
+    Raises:
+        BackendUnavailable: If nobody answers, or draws otherwise.
+    """
+    assert config.hardware.vllm_server_url is not None  # config_rules.py asks for it
+    server = Server(config.hardware.vllm_server_url)
+    generator = ServedGenerator(
+        server, _speech(loaded), loaded.info, rows=config.hardware.generation_batch_size
+    )
+    return Rollouts(loaded, server, generator)
+
+
+def _speech(loaded: LoadedModel) -> Speech:
+    return Speech(reader=loaded.reader, end_ids=loaded.end_ids, suppressed=loaded.suppressed)
 
 
 def _base_folder(loaded: LoadedModel) -> Path:
@@ -183,6 +202,8 @@ def served_folder(loaded: LoadedModel) -> Iterator[Path]:
     )
     with torch.no_grad():
         for name, module in rounded.items():
+            # bitsandbytes packs codes anew when a CPU first computes with them; that comes later.
+            assert not getattr(module.weight.quant_state, "packing_format_for_cpu", False)
             numbers = bitsandbytes.functional.dequantize_4bit(
                 module.weight.data, module.weight.quant_state
             )

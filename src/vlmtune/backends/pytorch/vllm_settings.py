@@ -34,7 +34,8 @@ def check(config: RunConfig) -> None:
     """
     if reason := _tuning(config) or _machine(config):
         raise ConfigError(f"hardware.use_vllm: {reason}, {OTHERWISE}")
-    refuse_missing()
+    if config.hardware.vllm_mode == "colocate":
+        refuse_missing()
 
 
 def environment() -> dict[str, str]:
@@ -85,8 +86,19 @@ def _tuning(config: RunConfig) -> str:
 
 
 def _machine(config: RunConfig) -> str:
-    if config.hardware.vllm_mode == "server":
-        return "vllm_mode: server is not supported in this version; use vllm_mode: colocate"
+    hardware, served = config.hardware, config.hardware.vllm_mode == "server"
+    if served and config.grpo.temperature != 1:
+        return (
+            f"a server gives log-probabilities at temperature 1, and grpo.temperature is "
+            f"{config.grpo.temperature:g}; use vllm_mode: colocate, or temperature: 1.0"
+        )
+    if served and hardware.processes * hardware.nodes > 1:
+        return "several processes cannot share one server yet; use vllm_mode: colocate"
+    if served and config.model.quantization != "none":
+        return (
+            f"a server has its own copy of the weights, not these {config.model.quantization} "
+            "ones; use vllm_mode: colocate, or quantization: none"
+        )
     if engines.divides_weights(config):
         return (
             f"engine {engines.engine(config)} divides the weights, and every process would have to "
