@@ -51,9 +51,7 @@ def main(stage: str | None, *, checkout: Path, argv: Sequence[str] | None = None
         return INTERRUPTED
 
 
-def _run(
-    arguments: Arguments, *, stage: str | None, checkout: Path, words: Sequence[str]
-) -> int:
+def _run(arguments: Arguments, *, stage: str | None, checkout: Path, words: Sequence[str]) -> int:
     from vlmtune import cli_pipeline, config_pipeline
 
     path = arguments.config
@@ -69,7 +67,7 @@ def _run(
             overrides = ("data.max_samples=null", *arguments.overrides)
             arguments = replace(arguments, overrides=overrides)
     if config_pipeline.is_pipeline(path):
-        return cli_pipeline.run(arguments, path, stage=stage)
+        return cli_pipeline.run(arguments, path, stage=stage, checkout=checkout)
     resolved = _resolve(arguments, path, stage=stage)
     config = resolved.config
     _refuse_other_stage(config, stage=stage, path=path)
@@ -79,6 +77,7 @@ def _run(
     from vlmtune import config_consumers, config_rules
     from vlmtune.training import launch
 
+    launch.follow(os.environ)
     found = launch.place(os.environ)
     config = launch.placed(config, found)
     # Of several processes the first speaks.

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from vlmtune.training.pipeline_plan import Plan
 
 
-def run(arguments: Arguments, path: Path, *, stage: str | None) -> int:
+def run(arguments: Arguments, path: Path, *, stage: str | None, checkout: Path) -> int:
     """Rehearse, plan or run all stages.
 
     Args:
         arguments: What the user typed.
         path: The config.
         stage: The script's stage, or None for scripts/train.py.
+        checkout: The folder that holds scripts/.
 
     Returns:
         The exit code.
@@ -36,17 +37,23 @@ def run(arguments: Arguments, path: Path, *, stage: str | None) -> int:
 
     pipeline = _load(arguments, path, stage=stage)
     console = Console(soft_wrap=True, highlight=False)
+    from vlmtune.training import launch
     from vlmtune.training import pipeline as running
     from vlmtune.training.pipeline_plan import make_plan
     from vlmtune.training.progress import Tracks
 
+    if (found := launch.place(os.environ)) is not None and found.processes * found.nodes > 1:
+        raise ConfigError(
+            f"{path} has several stages and starts processes by itself (hardware.processes); "
+            "leave torchrun or accelerate launch out"
+        )
     if pipeline.shared.config.debug and not arguments.dry_run:
         return 0 if running.rehearse(pipeline, console=console) else 1
     plan = make_plan(pipeline, track=Tracks(console))
     _announce(plan, console)
     if arguments.dry_run:
         return 0
-    outcome = running.run(plan, console=console)
+    outcome = running.run(plan, console=console, script=checkout / script(None))
     shown = outcome.directory
     if outcome.stopped:
         console.print(

@@ -185,6 +185,7 @@ def test_resume_never_and_foreign_files_are_respected(folder, tmp_path, capsys):
         ("stages.grpo.data.datasets=[sceness]", r"stage grpo: .*sceness"),
         ("stages.grpo.data.datasets=[{name: scenes, options: {kindz: [count]}}]",
          r"stage grpo: scenes has no option 'kindz'"),
+        ("stages.grpo.hardware.nodes=2", r"stage grpo: hardware\.nodes is more than 1"),
         ("stages.dpo.data.datasets=[missing.jsonl]", r"stage dpo: .*missing\.jsonl"),
         ("evaluation.datasets=[sceness]", "sceness"),
         ("evaluation.datasets=[{name: scenes, split: train}]", "would not be honest"),
@@ -209,6 +210,14 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(tmp_path, capsys):
 def test_a_script_of_one_stage_names_the_one_that_runs_several(capsys):
     assert cli.main("grpo", checkout=CHECKOUT, argv=["--config", str(FILE)]) == 2
     assert "use scripts/train.py" in capsys.readouterr().err
+
+
+def test_a_pipeline_is_not_started_by_torchrun(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert run(tmp_path / "out") == 2
+    assert "leave torchrun or accelerate launch out" in capsys.readouterr().err
 
 
 def test_the_whole_folder_starts_another_run_from_its_last_stage(finished, tmp_path):

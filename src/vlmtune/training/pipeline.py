@@ -7,6 +7,7 @@ scripts/evaluate.py asks. The same command again goes on where the last one stop
 """
 
 import gc
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,19 +15,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.markup import escape
 
 from vlmtune import config_file
 from vlmtune.config_pipeline import BASE, Pipeline
+from vlmtune.errors import RunFailed
 from vlmtune.models.resolve import resolve
 from vlmtune.reports import pipeline_files
-from vlmtune.training import lineage, pipeline_plan, rehearsal, run_directory, train
+from vlmtune.training import launch, lineage, pipeline_plan, rehearsal, run_directory, train
 from vlmtune.training.pipeline_plan import EVALUATIONS, Plan, PlannedStage
 from vlmtune.training.pipeline_questions import ask, identity
-from vlmtune.training.pipeline_state import State, digest_of
+from vlmtune.training.pipeline_state import State, digest_of, read_record
 from vlmtune.training.versions import versions
 from vlmtune.types import JSON, Start
+
+_INTERRUPTED = 130
+"""Exit code of a training that Ctrl-C stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +53,13 @@ class Outcome:
         return self.directory / "report.html"
 
 
-def run(plan: Plan, *, console: Console) -> Outcome:
+def run(plan: Plan, *, console: Console, script: Path) -> Outcome:
     """Train and ask, stage after stage; what is finished already is left as it is.
 
     Args:
         plan: What to do.
         console: Where progress goes.
+        script: Trains one stage, for those that several processes train together.
 
     Raises:
         ConfigError: If the folder holds something else, or a finished stage has other settings.
@@ -69,7 +76,8 @@ def run(plan: Plan, *, console: Console) -> Outcome:
         for stage in plan.stages:
             state.refuse_other_settings(stage)
         state.write()
-        work = _Work(plan=plan, state=state, console=console, steps=_Steps(plan, console))
+        steps = _Steps(plan, console)
+        work = _Work(plan=plan, state=state, console=console, steps=steps, script=script)
         try:
             stopped = work.do()
         except KeyboardInterrupt:
@@ -134,6 +142,7 @@ class _Work:
     state: State
     console: Console
     steps: _Steps
+    script: Path
 
     def do(self) -> str:
         """Go through all steps.
@@ -168,8 +177,28 @@ class _Work:
             return ""
         self.state.begin_stage(stage.name, parent=parent)
         with self._timed(f"train {stage.name}"):
-            trained = train.run(stage.config, console=self.console, notes=stage.notes)
-        return trained.stopped
+            if launch.wanted(stage.config, os.environ):
+                return self._train_together(stage)
+            return train.run(stage.config, console=self.console, notes=stage.notes).stopped
+
+    def _train_together(self, stage: PlannedStage) -> str:
+        """Train a stage in processes of its own, as its script does with the same settings."""
+        path = self.state.folder / f".{stage.name}.yaml"
+        written = stage.config.model_dump(mode="json", exclude_unset=True)
+        path.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
+        hardware = stage.config.hardware
+        self.console.print(f"starts   {hardware.processes} processes", markup=False)
+        command = launch.command(str(self.script), ["--config", str(path)])
+        code = launch.start(command, hardware.processes, gpus=hardware.gpus)
+        status = read_record(stage.folder).get("status")
+        if status == "stopped":
+            return "SIGINT" if code == _INTERRUPTED else "SIGTERM"
+        if status != "done" or code:
+            raise RunFailed(
+                f"stage {stage.name} ended with exit code {code}; what went wrong is told above, "
+                "and the same command goes on from the last checkpoint"
+            )
+        return ""
 
     def _ask(self, name: str, start: Start, digest: str) -> None:
         self.steps.next(f"ask {name}")

@@ -117,6 +117,11 @@ def make_plan(pipeline: Pipeline, *, track: Tracks) -> Plan:
             f"resume: {shared.resume} names one checkpoint, and a pipeline goes on where it "
             "stopped; leave it out"
         )
+    if several := [s.name for s in pipeline.stages if s.config.hardware.nodes > 1]:
+        raise ConfigError(
+            f"stage {several[0]}: hardware.nodes is more than 1, and a pipeline starts processes "
+            "on its own machine alone; run the stages one by one with scripts/train.py --stage"
+        )
     selection = select.select(shared.backend)
     resolve(shared.model.name, backend=selection.backend.NAME)
     checked = [
