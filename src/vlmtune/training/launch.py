@@ -24,6 +24,8 @@ from vlmtune.errors import ConfigError
 
 STARTED = ("RANK", "WORLD_SIZE")
 """What launchers set in each process."""
+LAUNCHER = "VLMTUNE_LAUNCHER"
+"""Set in processes that were started from here."""
 GRACE = 20.0
 """Seconds that processes get to end by themselves after one has failed."""
 _POLL = 0.1
@@ -59,8 +61,8 @@ def place(environment: Mapping[str, str]) -> Place | None:
         here = int(environment.get("LOCAL_WORLD_SIZE", world))
     except ValueError:
         raise ConfigError(
-            f"RANK {environment['RANK']!r} and WORLD_SIZE {environment['WORLD_SIZE']!r} are set and "
-            "are no numbers; unset both, or start with torchrun"
+            f"RANK {environment['RANK']!r} and WORLD_SIZE {environment['WORLD_SIZE']!r} are set, "
+            "and are no numbers; unset both, or start with torchrun"
         ) from None
     if here < 1 or world % here:
         raise ConfigError(
@@ -125,6 +127,7 @@ def start(command: Sequence[str], count: int, *, gpus: Sequence[int] | None) -> 
         "MASTER_PORT": str(_free_port()),
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
+        LAUNCHER: str(os.getpid()),
     }
     if gpus is not None:
         shared["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
@@ -137,16 +140,15 @@ def start(command: Sequence[str], count: int, *, gpus: Sequence[int] | None) -> 
             command,
             env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             start_new_session=True,
-            preexec_fn=_end_with_launcher,
         )
         for rank in range(count)
     ]
     return _waited(running)
 
 
-def _end_with_launcher() -> None:
-    """Have the kernel end a process whose launcher was killed; Linux alone offers that."""
-    if sys.platform == "linux":
+def follow(environment: Mapping[str, str]) -> None:
+    """Have the kernel end this process when `start`, which started it, is killed; on Linux."""
+    if LAUNCHER in environment and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
 
 

@@ -144,10 +144,9 @@ BAD = [
         {"model.freeze_language": True, "model.freeze_projector": False},
         r"has no place when vision and language are frozen",
     ),
-    ({"hardware.processes": 2}, r"torchrun --nproc_per_node 2"),
-    ({"hardware.nodes": 2}, r"--nnodes 2"),
-    ({"hardware.fsdp": "full_shard"}, r"hardware\.fsdp is not supported"),
-    ({"hardware.deepspeed": "zero2"}, r"hardware\.deepspeed is not supported"),
+    ({"hardware.nodes": 2, "hardware.processes": 8}, r"--nnodes 2 --nproc_per_node 8"),
+    ({"hardware.fsdp": "full_shard"}, r"fsdp: full_shard divides weights among processes"),
+    ({"hardware.deepspeed": "zero4"}, r"deepspeed: zero4 is neither zero2 nor zero3"),
     ({"training.precision": "fp16", "hardware.device": "cpu"}, r"precision: fp16 trains on CUDA"),
     ({"training.precision": "fp16", "hardware.device": "mps"}, r"precision: fp16 trains on CUDA"),
 ]

@@ -34,6 +34,8 @@ _OURS = {
 }
 """What a DeepSpeed file may not decide -> the settings that do."""
 _FORMATS = ("bf16", "fp16")
+_DRIVER = Path("/proc/driver/nvidia/gpus")
+"""One entry for each GPU, where Linux drives any."""
 
 
 def engine(config: RunConfig) -> Engine:
@@ -186,6 +188,35 @@ def check(config: RunConfig) -> None:
             "model.tuning: dora reads whole weights outside the layers that own them, which "
             f"hardware.deepspeed: {value} has divided; use lora, or hardware.deepspeed: zero2"
         )
+
+
+def notes(config: RunConfig) -> list[str]:
+    """Say what trains together, and which GPUs stay idle."""
+    hardware = config.hardware
+    count = hardware.processes * hardware.nodes
+    if count == 1:
+        seen = _visible_gpus(config)
+        idle = seen > 1 and hardware.device in ("auto", "cuda")
+        more = f"1 of {seen} GPUs trains; hardware.processes: {seen} trains on all of them"
+        return [more] if idle else []
+    how = {
+        "plain": "each holds all weights",
+        "zero2": "DeepSpeed divides gradients and optimizer",
+        "zero3": "DeepSpeed divides weights, gradients and optimizer",
+        "fsdp2": "FSDP2 divides weights, gradients and optimizer",
+    }[engine(config)]
+    where = f"on each of {hardware.nodes} machines" if hardware.nodes > 1 else "on this machine"
+    return [f"{hardware.processes} processes {where} train together, {how}"]
+
+
+def _visible_gpus(config: RunConfig) -> int:
+    """Count NVIDIA GPUs without loading PyTorch."""
+    if config.hardware.gpus is not None:
+        return len(config.hardware.gpus)
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return len([name for name in named.split(",") if name.strip()])
+    return len(list(_DRIVER.iterdir())) if _DRIVER.is_dir() else 0
 
 
 def refuse_mixed(config: RunConfig, pictures: Sequence[int]) -> None:

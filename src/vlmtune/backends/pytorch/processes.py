@@ -4,6 +4,7 @@ Each knows its place from the variables that launchers set (RANK, LOCAL_RANK, WO
 and short messages go through gloo, on the CPU, so that they reach the others while GPUs compute.
 """
 
+import logging
 import os
 from typing import TypeVar
 
@@ -29,12 +30,12 @@ class Processes:
     @property
     def rank(self) -> int:
         """Number of this process, from 0."""
-        return dist.get_rank()
+        return int(dist.get_rank())
 
     @property
     def size(self) -> int:
         """How many there are."""
-        return dist.get_world_size()
+        return int(dist.get_world_size())
 
     @property
     def first_here(self) -> bool:
@@ -84,6 +85,9 @@ def join(device: Device) -> Team:
             )
         torch.cuda.set_device(place)
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+    if dist.get_rank() > 0:
+        # All of them see the same rows and settings; one warning is enough.
+        logging.getLogger("vlmtune").setLevel(logging.ERROR)
     return team()
 
 

@@ -126,7 +126,7 @@ def _check_processes(config: RunConfig) -> None:
 
 def notes(config: RunConfig) -> list[str]:
     """Say which settings have no effect in this run, and why; none is ignored in silence."""
-    found = []
+    found = engines.notes(config)
     if config.hardware.use_vllm and config.stage is not Stage.GRPO:
         found.append(f"hardware.use_vllm has no effect: {config.stage.value} draws no completions")
     if config.model.tuning == "full" and config.model.lora != LoraConfig():

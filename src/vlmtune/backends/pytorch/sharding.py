@@ -1,11 +1,12 @@
 """What is done to a model whose weights are divided among processes.
 
-    admit(arguments)           lets accelerate use what TrainingArguments could not say
-    as_one_block(network)      keeps the output head with the root when FSDP2 divides
-    undivided(trainer)         whole weights in every process, for drawing answers
-    full_weights(trainer)      whole weights in the first process, for a checkpoint
+admit(arguments)           lets accelerate use what TrainingArguments could not say
+as_one_block(network)      keeps the output head with the root when FSDP2 divides
+undivided(trainer)         whole weights in every process, for drawing answers
+full_weights(trainer)      whole weights in the first process, for a checkpoint
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -30,6 +31,9 @@ def admit(arguments: Any) -> Any:
     if arguments.fsdp and state.distributed_type is DistributedType.MULTI_CPU:
         # accelerate divides weights on accelerators only; every one of them leads to the same code.
         state.distributed_type = DistributedType.MULTI_XPU
+    if arguments.deepspeed:
+        # DeepSpeed calls PyTorch by names that are to change; no user can mend that.
+        warnings.filterwarnings("ignore", r"`torch\.distributed\.", FutureWarning)
     if arguments.deepspeed and arguments.use_cpu:
         _spare_compiling()
     return arguments

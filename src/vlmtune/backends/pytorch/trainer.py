@@ -15,6 +15,7 @@ Everything that a run writes or is told goes through one callback to the run's j
 
 import contextlib
 import copy
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ from vlmtune.backends.pytorch.tuning import ADAPTER, hold_still, weight_groups
 from vlmtune.backends.schedule import rate_factor, warmup_updates
 from vlmtune.config import RunConfig
 from vlmtune.protocols import Journal
-from vlmtune.types import Lesson, TrainResult
+from vlmtune.types import Lesson, Stage, TrainResult
 
 REFERENCE = "ref"
 """TRL's name of the frozen copy of a continued adapter."""
@@ -249,9 +250,24 @@ def prepare(
         if weight.requires_grad and "lora_" in name:
             weight.data = weight.data.float()
     weight_groups(loaded, rates, weight_decay=0.0)
+    _tell_repeats(config, len(trainer.train_dataset))
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     trainer.add_callback(JournalCallback(journal))
     trainer.add_callback(counters.Counters(trainer, journal.resume_from))
+
+
+def _tell_repeats(config: RunConfig, rows: int) -> None:
+    """Several processes take equally many rows, so a pass may end with some of its first again."""
+    team, stage = processes.team(), config.stage
+    short = -rows % (config.training.batch_size * team.size)
+    if team.size > 1 and short and stage is not Stage.GRPO:
+        logging.getLogger("vlmtune").warning(
+            "each pass over %d rows ends with %d of its first rows again, so that all %d processes "
+            "have as many",
+            rows,
+            short,
+            team.size,
+        )
 
 
 def train(trainer: Any, loaded: LoadedModel, config: RunConfig, journal: Journal) -> TrainResult:
