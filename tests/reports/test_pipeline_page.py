@@ -157,7 +157,7 @@ def test_health_is_repeated_and_a_line_that_a_kill_cut_is_left_out(make_folder):
     folder = make_folder(50, 70)
     report = pipeline_files.write(folder)
     assert report["stages"][0]["curves"] == {"loss": [[1, 1.0], [2, 0.5], [3, 1 / 3]]}
-    assert '<li class="warn"><i>!</i>it rose</li>' in pipeline_page(report)
+    assert '<li class="warn"><i>!</i><b>loss</b> it rose</li>' in pipeline_page(report)
 
 
 def test_the_figure_stands_alone_in_light_and_dark(make_folder):

@@ -134,6 +134,8 @@ def minutes(seconds: float | None) -> str:
 def _benchmark(report: Mapping[str, JSON], name: str) -> dict[str, Any]:
     models = report["models"]
     kinds = list(models[0]["benchmarks"][name]["groups"].get("kind", {}))
+    # The only kind says what the whole says.
+    kinds = kinds if len(kinds) > 1 else []
     rows = []
     for index, model in enumerate(models):
         one, paired = model["benchmarks"][name], (model["paired"] or {}).get(name)
@@ -160,9 +162,11 @@ def _benchmark(report: Mapping[str, JSON], name: str) -> dict[str, Any]:
         "rows": rows,
         "marks": marks,
         "plot": pipeline_plots.alone(
-            pipeline_plots.ladder(marks, title="right answers"), title=f"{name}: right answers"
+            pipeline_plots.ladder(marks, title="right answers", width=pipeline_plots.BROAD),
+            title=f"{name}: right answers",
+            width=pipeline_plots.BROAD,
         ),
-        "kind_plots": _kind_plots(rows, kinds) if len(kinds) > 1 else [],
+        "kind_plots": _kind_plots(rows, kinds) if kinds else [],
         "overall": overall if len(models) > 2 else None,
         "against_base": (
             told(last["name"], overall, before=base) if overall and len(models) > 2 else ""

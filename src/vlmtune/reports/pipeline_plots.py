@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from vlmtune.reports.plots import Range
 
-WIDTH, NARROW, SLIM, HEIGHT = 420, 330, 260, 240
+WIDTH, BROAD, NARROW, SLIM, HEIGHT = 420, 370, 330, 260, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 34, 34
 _GAP = 16
 STYLE = """
