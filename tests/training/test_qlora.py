@@ -77,6 +77,7 @@ def test_the_adapter_merges_and_the_vision_tower_is_untouched(run, tmp_path, cap
     words = ["--source", str(run), "--to", "merged", "--backend", "pytorch"]
     assert cli_convert.main([*words, "--output_dir", str(tmp_path / "merged")]) == 0
     said = capsys.readouterr().out
+    assert "was trained over 4bit weights, and is merged into float ones" in said
     # Seven linear layers in each of the five blocks of the language model.
     assert "changed  35 of 116 tensors" in said
     assert vision_hash(tmp_path / "merged") == vision_hash(PICO_FOLDER)

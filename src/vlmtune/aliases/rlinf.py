@@ -28,8 +28,8 @@ from vlmtune.types import JSON
 _LOADERS: Mapping[JSON, str] = MappingProxyType({"robo2vlmsft": "robo2vlm"})
 """Its names of loaders -> ours."""
 _CONVERTER = Refusal(
-    why="this is the file of a checkpoint converter, not of a run; scripts/train.py writes "
-    "checkpoints that transformers loads as they are"
+    why="this is the file of a checkpoint converter, not of a run; give it to "
+    "scripts/convert.py --config"
 )
 
 

@@ -21,7 +21,8 @@ from vlmtune.errors import CheckpointError, ConfigError
 from vlmtune.models import adapters, layer_names, merging, mlx_vlm_adapters, model_folder
 from vlmtune.models.adapters import Adapter
 from vlmtune.models.checkpoints import PICKLE_SUFFIXES, flatten_config, nest_config, read_json
-from vlmtune.models.resolve import fetch, resolve
+from vlmtune.models.quantised import packed_bits
+from vlmtune.models.resolve import fetch, float_checkpoint, resolve
 from vlmtune.training import agreement, lineage
 from vlmtune.training.progress import Tracks
 
@@ -137,6 +138,11 @@ def _merge(asked: Conversion, source: Path, console: Console) -> str:
         if asked.model is None
         else lineage.asked(asked.model, adapter=asked.source, keys=("--model_path", "--source"))
     )
+    if bits := lineage.trained_over(source):
+        console.print(
+            f"note: this adapter was trained over {bits} weights, and is merged into float ones, "
+            "which are a little closer to what was published"
+        )
     return _merged(asked, adapters.read(source), source, start.model, console)
 
 
@@ -228,7 +234,12 @@ def _relay(asked: Conversion, source: Path, console: Console) -> str:
     config = read_json(source / "config.json")
     weights = model_folder.weights_of(source)
     if asked.to == TRANSFORMERS:
-        merging.refuse_packed(source)
+        if bits := packed_bits(source):
+            floats = float_checkpoint(source.name, source) or "the float weights it was made from"
+            raise ConfigError(
+                f"the weights in {source} are packed in {bits} bits for MLX, and transformers "
+                f"cannot read them; take {floats}"
+            )
         if any(name.startswith(layer_names.MLX_VISION) for name in weights):
             raise CheckpointError(
                 f"the weights in {source} were rewritten for MLX, and transformers cannot read "

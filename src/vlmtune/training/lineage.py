@@ -158,6 +158,15 @@ def asked(
     return Start(model=base, adapter=folder)
 
 
+def trained_over(folder: Path) -> str:
+    """Say in how many bits an adapter had the weights below it in training: "4bit", or ""."""
+    near = (folder, *folder.resolve().parents[:2])
+    record = next((found for place in near if (found := _json(place / "run.json"))), {})
+    model = (record.get("config") or {}).get("model") or {}
+    bits = str(model.get("quantization", "none"))
+    return "" if bits == "none" else bits
+
+
 def left_by_training(folder: Path) -> bool:
     """Say whether a folder has a run or an adapter in it, and no whole model at its top."""
     if not folder.is_dir() or (folder / WEIGHTS).is_file():

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,18 @@ def test_a_lost_part_is_told(tmp_path):
         (folder / path.name).write_bytes(path.read_bytes())
     with pytest.raises(CheckpointError, match=r"has 1 of 2 files \*_optim_states\.pt"):
         read(folder)
+
+
+@pytest.mark.parametrize("stage", ["zero2", "zero3"])
+def test_frozen_weights_that_were_left_out_are_not_missed(tmp_path, stage):
+    folder = tmp_path / stage
+    shutil.copytree(DEEPSPEED / stage / "global_step2", folder)
+    for path in folder.glob("*_model_states.pt"):
+        about = torch.load(path, weights_only=True)
+        about |= {"frozen_param_fragments": None, "shared_params": {"1.tied": "1.weight"}}
+        torch.save(about, path)
+    expected = load_file(DEEPSPEED / stage / "expected.safetensors")
+    assert read(folder).keys() == expected.keys() - {"1.weight", "1.bias"}
 
 
 def test_shards_of_fsdp_lose_their_optimizer_and_keep_their_format(tmp_path):

@@ -156,7 +156,7 @@ def _write_adapter(source: Path, state: Mapping[str, torch.Tensor], folder: Path
         )
     config = adapters.read_config(place)
     weights = {
-        name: tensor.float().numpy()
+        name: tensor.detach().float().numpy()
         for name, tensor in state.items()
         if ".lora_" in name or ".modules_to_save." in name
     }

@@ -227,9 +227,9 @@ def _read_zero(folder: Path) -> dict[str, torch.Tensor]:
     else:
         state |= about.get("frozen_param_fragments") or {}
         state |= _of_vectors(parts, about["param_shapes"], folder)
-    for name, same in dict(about.get("shared_params") or {}).items():
-        state[name] = state[same]
-    return state
+    # Under an adapter the frozen weights may have been left out, those that are shared among them.
+    shared = dict(about.get("shared_params") or {}).items()
+    return state | {name: state[same] for name, same in shared if same in state}
 
 
 def _numbered(folder: Path, pattern: str) -> list[Path]:
@@ -271,7 +271,9 @@ def _of_parts(
 
 
 def _frozen_thirds(models: list[Any]) -> dict[str, torch.Tensor]:
-    shapes = models[0].get("frozen_param_shapes") or {}
+    if not models[0].get("frozen_param_fragments"):
+        return {}
+    shapes = models[0]["frozen_param_shapes"]
     return {
         name: torch.cat([model["frozen_param_fragments"][name] for model in models])[
             : shape.numel()
