@@ -132,12 +132,20 @@ def full_weights(trainer: Any) -> Mapping[str, torch.Tensor] | None:
     All processes must call this; only the first gets what it can use.
     """
     if trainer.is_fsdp_enabled:
-        found: Mapping[str, torch.Tensor] = trainer.accelerator.get_state_dict(trainer.model)
-        return found
+        return once(trainer.model, trainer.accelerator.get_state_dict(trainer.model))
     if not trainer.is_deepspeed_enabled:
         return None
     engine = trainer.model_wrapped
     if engine.zero_optimization_stage() == 3:
         found = engine._zero3_consolidated_16bit_state_dict(exclude_frozen_parameters=False)
-        return found or {}
+        return once(trainer.model, found or {})
     return None
+
+
+def once(network: Any, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Leave out weights that are others by a second name, such as a head that is the embedding.
+
+    Collected weights are copies, in which transformers cannot see any more that two are one.
+    """
+    second = set(getattr(network, "all_tied_weights_keys", None) or ())
+    return {name: weight for name, weight in weights.items() if name not in second}

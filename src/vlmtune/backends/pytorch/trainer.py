@@ -5,6 +5,7 @@
     _get_train_sampler  rows in the order of backends/order.py (sampler.py), as on MLX
     compute_loss        a loss that is not finite stops the run and names the rows
     _get_grad_norm      so does a gradient, before it reaches a weight
+    _save               collected weights are written once (sharding.py)
     _save_checkpoint    sums between two log lines are kept too (counters.py)
     _prepare_for_training  FSDP2 keeps the head with the root (sharding.py)
     _run_epoch          a run that made all its updates makes none more when it goes on
@@ -148,6 +149,10 @@ def house(trainer: type[Any]) -> type[Any]:
             super()._save_checkpoint(model, trial)
             folder = Path(self._get_output_dir(trial=trial))
             counters.save(self, folder / f"checkpoint-{self.state.global_step}")
+
+        def _save(self, output_dir: Any = None, state_dict: Any = None) -> None:
+            found = None if state_dict is None else sharding.once(self.model, state_dict)
+            super()._save(output_dir, state_dict=found)
 
         def create_model_card(self, *arguments: Any, **more: Any) -> None:
             return None
