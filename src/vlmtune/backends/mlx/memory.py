@@ -5,14 +5,13 @@ without a word. So what a run needs is added up beforehand, and what it takes is
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlx.core as mx
 
 from vlmtune.backends.choices import Tuning
+from vlmtune.backends.mlx.failures import LESS
 from vlmtune.backends.mlx.loading import Loading
 from vlmtune.backends.targets import part_of
 from vlmtune.errors import BackendUnavailable, RunFailed
@@ -25,10 +24,6 @@ _GIB = 2**30
 _BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}
 _SCALES = 0.5
 """Bits that a scale and a bias for every 64 weights add to each of them."""
-_LESS = (
-    "lower training.batch_size (and raise gradient_accumulation_steps), set "
-    "training.gradient_checkpointing: true, model.quantization: 4bit or a smaller model.max_pixels"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +136,7 @@ def refuse_too_large(name: str, need: Need, *, limit: float) -> None:
     if need.total > limit:
         raise BackendUnavailable(
             f"training '{name}' needs about {need.told()} and this machine gives MLX "
-            f"{limit:.2f} GiB; {_LESS}, or take a smaller model"
+            f"{limit:.2f} GiB; {LESS}, or take a smaller model"
         )
 
 
@@ -159,31 +154,5 @@ def watch(step: int, *, limit: float) -> None:
     if taken > limit:
         raise RunFailed(
             f"out of memory at update {step}: it took {taken:.2f} GiB and this machine gives MLX "
-            f"{limit:.2f} GiB; {_LESS}"
+            f"{limit:.2f} GiB; {LESS}"
         )
-
-
-@contextmanager
-def guarded(step: Callable[[], int]) -> Iterator[None]:
-    """Say in words that memory ran out.
-
-    Args:
-        step: Tells which update is being made.
-
-    Raises:
-        RunFailed: If an allocation failed.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        if isinstance(error, RunFailed) or not _is_memory(error, reason):
-            raise
-        raise RunFailed(
-            f"out of memory at update {step()}: {reason or 'an allocation failed'}; {_LESS}"
-        ) from error
-
-
-def _is_memory(error: Exception, reason: str) -> bool:
-    words = ("alloc", "memory", "Insufficient")
-    return isinstance(error, MemoryError) or any(word in reason for word in words)

@@ -20,15 +20,14 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_unflatten
 
+from vlmtune.backends.mlx import failures, memory, trackers
 from vlmtune.backends.mlx.export import export
 from vlmtune.backends.mlx.learner import Learner
-from vlmtune.backends.mlx.memory import guarded
 from vlmtune.backends.mlx.optimizer import AdamW, Weights, clipped
 from vlmtune.backends.mlx.progress import Progress, load, save
 from vlmtune.backends.order import total_updates
 from vlmtune.backends.schedule import Schedule
 from vlmtune.config import RunConfig
-from vlmtune.errors import RunFailed
 from vlmtune.protocols import Journal
 from vlmtune.types import JSON, TrainResult
 
@@ -109,38 +108,33 @@ def train(learner: Learner, task: Task, config: RunConfig, journal: Journal) -> 
         RunFailed: If a loss or gradient is not finite, or memory or disk space runs out.
         CheckpointError: If the checkpoint to go on from does not fit.
     """
-    loop = _Loop(learner, task, config, journal)
-    progress = loop.progress
-    started = time.perf_counter()
-    try:
-        with guarded(lambda: progress.step + 1):
+    with trackers.opened(config, folder=journal.model_folder) as told:
+        loop = _Loop(learner, task, config, journal, told)
+        with failures.explained(lambda: loop.progress.step + 1):
             loop.run()
-    except OSError as error:
-        raise RunFailed(
-            f"nothing can be written at update {progress.step + 1}: {error.strerror or error}; "
-            "free space, then --resume auto goes on from the last checkpoint"
-        ) from error
-    journal.record(
-        {
-            "train_runtime": round(time.perf_counter() - started, 3),
-            "train_loss": progress.mean_loss,
-            "epoch": task.passed(progress.step),
-        },
-        step=progress.step,
-    )
-    if not journal.stopping:
-        export(learner, config, journal.model_folder)
-    return TrainResult(steps=progress.step, metrics=journal.last, model=journal.model_folder)
+            if not journal.stopping:
+                export(learner, config, journal.model_folder)
+    step = loop.progress.step
+    return TrainResult(steps=step, metrics=journal.last, model=journal.model_folder)
 
 
 class _Loop:
     """A run in the making."""
 
-    def __init__(self, learner: Learner, task: Task, config: RunConfig, journal: Journal) -> None:
+    def __init__(
+        self,
+        learner: Learner,
+        task: Task,
+        config: RunConfig,
+        journal: Journal,
+        told: trackers.Tell,
+    ) -> None:
         self.learner = learner
         self.task = task
         self.config = config
         self.journal = journal
+        self.limit = memory.limit_gib()
+        self._told = told
         training = config.training
         self.total = total_updates(
             per_pass=task.updates_per_pass, passes=training.epochs, most=training.max_steps
@@ -160,6 +154,7 @@ class _Loop:
 
     def run(self) -> None:
         """Make the updates that are left."""
+        started = time.perf_counter()
         self.journal.begin(step=self.progress.step, total=self.total)
         while self.progress.step < self.total and not self.journal.stopping:
             rate, norm = self._update()
@@ -169,6 +164,8 @@ class _Loop:
                 self._evaluate()
             if self._saves():
                 self._save()
+        runtime = round(time.perf_counter() - started, 3)
+        self._tell({"train_runtime": runtime, "train_loss": self.progress.mean_loss})
 
     def _update(self) -> tuple[float, float]:
         """Make one; returns its rate and the norm of its gradient."""
@@ -183,7 +180,9 @@ class _Loop:
             share, numbers, found = self._graded(batch)
             names += self.task.names(batch)
             if not np.isfinite(share):
-                raise RunFailed(_not_finite("loss", share, number + 1, self.task.names(batch)))
+                raise failures.not_finite(
+                    f"the loss is {share}", number + 1, self.task.names(batch)
+                )
             loss += share
             self.progress.add(numbers)
             gradients = (
@@ -195,11 +194,12 @@ class _Loop:
         self.learner.network.eval()
         gradients, norm = clipped(gradients, most=self.config.training.max_grad_norm)
         if not np.isfinite(float(norm)):
-            raise RunFailed(_not_finite("gradient", float(norm), number + 1, names))
+            raise failures.not_finite(f"the gradient's norm is {float(norm)}", number + 1, names)
         factor = self.schedule.factor(number)
         moved = self.optimizer.moved(self.learner.weights(), gradients, factor=factor)
         self.learner.put(moved)
         mx.eval(moved, self.optimizer.arrays())
+        memory.watch(number + 1, limit=self.limit)
         self.progress.add(work.numbers)
         self.progress.count(loss)
         return self.learner.leading_rate(self.config) * factor, float(norm)
@@ -209,8 +209,13 @@ class _Loop:
         if step != 1 and step % self.config.tracking.log_steps:
             return
         numbers = self.progress.drained()
-        about = {"grad_norm": norm, "learning_rate": rate, "epoch": self.task.passed(step)}
-        self.journal.record(numbers | about, step=step)
+        self._tell(numbers | {"grad_norm": norm, "learning_rate": rate})
+
+    def _tell(self, numbers: Mapping[str, float]) -> None:
+        step = self.progress.step
+        found = {**numbers, "epoch": self.task.passed(step)}
+        self.journal.record(found, step=step)
+        self._told(found, step)
 
     def _evaluates(self) -> bool:
         evaluation, step = self.config.evaluation, self.progress.step
@@ -223,10 +228,8 @@ class _Loop:
 
     def _evaluate(self) -> None:
         self.learner.network.eval()
-        found = dict(self.task.evaluate())
-        if found:
-            about = {"epoch": self.task.passed(self.progress.step)}
-            self.journal.record(found | about, step=self.progress.step)
+        if found := self.task.evaluate():
+            self._tell(found)
 
     def _saves(self) -> bool:
         step = self.progress.step
@@ -235,6 +238,8 @@ class _Loop:
 
     def _save(self) -> None:
         step = self.progress.step
+        if lost := failures.lost_weight(self.learner.weights()):
+            raise failures.not_finite(f"{lost} is not finite", step, ())
         folder = self.journal.scratch / f"checkpoint-{step}"
         save(folder, self.learner, self.optimizer, self.progress, self.task.saved())
         self.journal.keep(step=step)
@@ -268,12 +273,3 @@ def graded(learner: Learner, task: Task) -> Graded:
 
 def _seed(seed: int, update: int, batch: int) -> int:
     return int(np.random.SeedSequence([seed, update, batch]).generate_state(1)[0])
-
-
-def _not_finite(what: str, value: float, step: int, names: Sequence[str]) -> str:
-    shown = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
-    rows = f" on rows {shown}" if shown else ""
-    return (
-        f"the {what} is {value} at update {step}{rows}; lower training.learning_rate, or compute "
-        "in another model.dtype; the last checkpoint is good"
-    )
