@@ -107,7 +107,7 @@ $(VENV)/.installed-dev: $(PINS) | $(PY)
 	@touch $@
 
 # All is pinned, and vLLM's build for CPUs asks for another build of torch than its wheel: --no-deps.
-$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt | $(PY)
+$(VLLM_VENV)/.installed: constraints-vllm.txt | $(PY)
 	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "error: vLLM's tests need Python 3.11 to 3.13; $(VENV) has $$($(PY) -V)" >&2; exit 2; }
 	@echo "setup: building $(VLLM_VENV) with vLLM for CPUs, about 6 GB the first time"

@@ -3,8 +3,10 @@
 They run in an environment of their own, `make test-vllm`; plain `make test` leaves this folder out.
 """
 
+import contextlib
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -122,24 +124,28 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = os.environ | {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
     environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)
     with log.open("w") as said:
-        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+        process = subprocess.Popen(
+            command, env=environment, stdout=said, stderr=said, start_new_session=True
+        )
     try:
         _wait(f"http://127.0.0.1:{port}/health", process, log)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
+        # Its engine is a process of its own, which would outlive it.
+        os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
+    for _ in range(1200):
         assert process.poll() is None, log.read_text()[-3000:]
         try:
             with urllib.request.urlopen(address, timeout=5):
                 return
         except OSError:
             time.sleep(1)
-    pytest.fail(f"no server after ten minutes: {log.read_text()[-3000:]}")
+    pytest.fail(f"no server after twenty minutes: {log.read_text()[-3000:]}")
