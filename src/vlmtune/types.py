@@ -3,7 +3,6 @@
 All are frozen, keyword-only dataclasses. A decoded image is never stored: an `ImageRef` opens late.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -261,14 +260,11 @@ class Score:
     """A graded completion.
 
     Attributes:
-        value: What training uses; finite, from 0 to the reward's `largest`, which is 1 unless it
-            says otherwise: 3 for accuracy on the seed's scale, more for a sum that holds it.
-        parts: Named components, each in [0, 1] but for values on the seed's scale; "accuracy" is
-            0.0 or 1.0 always.
+        value: What training uses; finite, from 0 to the reward's `largest`: 1, more on scale seed.
+        parts: Named components, in [0, 1] on scale unit; "accuracy" is 0.0 or 1.0 on both.
         reading: What was read.
         why: One phrase for people: 'read 4, expected 3'.
-        applies: False where no reward applies to the completion; its value is then 0, which counts
-            in no mean and is compared with nothing.
+        applies: False where no reward applies; the value is then 0 and counts in no mean.
     """
 
     value: float
@@ -280,7 +276,7 @@ class Score:
     @property
     def earned(self) -> float:
         """The value; NaN where no reward applies."""
-        return self.value if self.applies else math.nan
+        return self.value if self.applies else float("nan")
 
     @property
     def verdict(self) -> Verdict:
@@ -298,8 +294,7 @@ class RowSource:
         path: A local file or folder, or None for the benchmark's own place (the hub, or a scene).
         image_folder: Where relative picture paths start, or None for the folder of `path`.
         seed: Seed of benchmarks that are drawn and not downloaded.
-        count: How many rows such a benchmark draws, or None for its usual number; a benchmark
-            with rows of its own gives them all.
+        count: How many rows such a benchmark draws, or None for its usual number.
     """
 
     path: Path | None = None
@@ -390,12 +385,10 @@ class ModelFamily:
         name: The file's name in `vlmtune.models.families`.
         model_type: `model_type` of its `config.json`.
         aliases: Backend name -> alias -> published weights.
-        never_sampled: Tokens that stand for pixels; a completion that held one could not be read
-            back by the model.
+        never_sampled: Tokens that stand for pixels; a model cannot read its own ones back.
         language_module: Where the language model sits in the network that transformers builds.
         vision_module: Where the vision tower sits there.
-        projector_module: Where the layers sit that turn its features into tokens; may be inside
-            `vision_module`.
+        projector_module: Where the layers between the two sit; may be inside `vision_module`.
     """
 
     name: str

@@ -96,14 +96,12 @@ def load_examples(
         raise ConfigError(
             "data.datasets is empty; name rows, and evaluation alone is scripts/evaluate.py"
         )
-    sources = [open_source(config, index) for index in range(len(config.data.datasets))]
     shelf = Shelf(
         cache=store.cache_folder(config.data.cache_dir),
         policy=config.data.addresses,
         max_pixels=config.data.max_image_pixels,
     )
-    for source in sources:
-        source.rows = ahead(source.rows, shelf, most=_fewest(config))
+    sources = _opened(config, shelf)
     refusal = _Refusal(
         stage=config.stage,
         answered=answers_needed(config),
@@ -133,10 +131,14 @@ def load_examples(
     return Loaded(examples=tuple(kept), report=report)
 
 
-def _fewest(config: RunConfig) -> int | None:
-    """The smaller of the caps on rows, where there is one."""
+def _opened(config: RunConfig, shelf: Shelf) -> list[Source]:
+    """Open all sources; none is read further ahead than the caps on rows allow."""
     caps = (config.data.max_samples, config.data.max_samples_per_dataset)
-    return min((cap for cap in caps if cap is not None), default=None)
+    most = min((cap for cap in caps if cap is not None), default=None)
+    sources = [open_source(config, index) for index in range(len(config.data.datasets))]
+    for source in sources:
+        source.rows = ahead(source.rows, shelf, most=most)
+    return sources
 
 
 def _in_turn(
