@@ -6,6 +6,8 @@ and short messages go through gloo, on the CPU, so that they reach the others wh
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -14,7 +16,7 @@ import torch.distributed as dist
 from vlmtune.backends.pytorch.choices import Device
 from vlmtune.backends.pytorch.devices import choose_device
 from vlmtune.backends.team import ALONE, Team
-from vlmtune.errors import ConfigError
+from vlmtune.errors import ConfigError, RunFailed
 
 T = TypeVar("T")
 _FAREWELLS = (
@@ -45,14 +47,26 @@ class Processes:
     def gather(self, value: T) -> list[T]:
         """Exchange a value for those of all, in the order of their ranks."""
         found: list[T | None] = [None] * self.size
-        dist.all_gather_object(found, value)
+        with _together():
+            dist.all_gather_object(found, value)
         return found  # type: ignore[return-value]
 
     def largest(self, number: int) -> int:
         """Exchange a number for the largest of all."""
         shared = torch.tensor(number)
-        dist.all_reduce(shared, op=dist.ReduceOp.MAX)
+        with _together():
+            dist.all_reduce(shared, op=dist.ReduceOp.MAX)
         return int(shared)
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if is_farewell(error):
+            raise RunFailed("another process ended, and says why") from error
+        raise
 
 
 def team() -> Team:
