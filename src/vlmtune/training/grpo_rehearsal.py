@@ -307,7 +307,7 @@ def _signal_checks(rollout: Rollout, estimates: Mapping[str, Estimate]) -> list[
             f"{len(values)} different rewards, the most frequent in "
             f"{percent(float(counts.max() / rewards.size))} of the answers"
             if len(values) > 1
-            else f"all {rewards.size} answers earn {values[0] if values.size else 'nothing'}",
+            else f"all {rewards.size} answers earn {values[0] if values.size else 0:g}",
             fail=len(values) < 2,
             remedy="there is nothing to learn from equal rewards",
         ),
