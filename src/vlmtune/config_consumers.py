@@ -106,6 +106,7 @@ CONSUMERS: Mapping[str, Use] = MappingProxyType(
         "hardware.vllm_gpu_memory_utilization": Use(by=frozenset({PYTORCH}), stages=_GRPO),
         "hardware.vllm_server_url": Use(by=frozenset({PYTORCH}), stages=_GRPO),
         "tracking": Use(by=_TRAINERS),
+        "tracking.sample_steps": Use(by=_TRAINERS, stages=_GRPO),
     }
 )
 """A setting, or a section for all in it that have no line of their own -> who reads it."""

@@ -108,6 +108,7 @@ class ForkedRuns:
     """Trainings in processes of their own, forked from one that has imported everything."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._output = folder / "output.txt"
         script = Path(__file__).parents[1] / "fixtures" / "forked_runs.py"
         self._server = subprocess.Popen(
@@ -116,12 +117,15 @@ class ForkedRuns:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._output.open("a"),
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1", "TRACKIO_DIR": str(folder / "trackio")},
         )
 
-    def start(self, stage: str, words: Sequence[str], **environment: str) -> ForkedRun:
+    def start(
+        self, stage: str, words: Sequence[str], *, folder: str = ".", **environment: str
+    ) -> ForkedRun:
         self._output.write_text("")
         request = {"stage": stage, "words": list(words), "environment": environment}
+        request["folder"] = folder
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(request | {"output": str(self._output)}).encode())
         self._server.stdin.write(b"\n")

@@ -103,6 +103,12 @@ BAD = [
     ("sft", "save.hub_model_id=a/b", "save.push_to_hub is not"),
     ("sft", "save.steps=0", "save.steps", "1 or more"),
     ("sft", "tracking.log_steps=0", "tracking.log_steps", "1 or more"),
+    *(
+        (stage, f"tracking.{name}=true", f"{name}, which is not installed", "vlmtune[tracking]")
+        for stage in ("sft", "dpo", "grpo")
+        for name in ("wandb", "trackio")
+        if importlib.util.find_spec(name) is None
+    ),
     ("sft", "resume=must", "has no checkpoint", "--resume auto"),
     ("sft", "resume=./nowhere", "does not exist"),
     ("sft", "run_name=a/b", "run_name", "a name without slashes"),

@@ -41,7 +41,11 @@ def check(config: RunConfig) -> None:
         )
     for name in trackers(config):
         if importlib.util.find_spec(name) is None:
-            raise MissingDependency(f"tracking.{name} needs the package {name}: pip install {name}")
+            raise MissingDependency(
+                f"tracking.{name} needs {name}, which is not installed: pip install "
+                f"'vlmtune[tracking]'; or set tracking.{name}: false, metrics.jsonl is written "
+                "anyway"
+            )
 
 
 def _check_start(config: RunConfig) -> None:

@@ -39,7 +39,7 @@ def open_model(config: RunConfig, start: Start, journal: Journal) -> LoadedModel
         ConfigError: If a setting does not fit the model.
         BackendUnavailable: If the device does not exist or cannot hold or train the model.
     """
-    os.environ.update(settings.environment(config, folder=journal.model_folder))
+    os.environ.update(settings.environment(config, folder=journal.folder))
     if choose_device(config.hardware.device) == "cpu":
         # TRL imports DeepSpeed wherever it is installed, and it tells every CPU that it is one.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")

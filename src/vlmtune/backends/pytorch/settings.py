@@ -96,14 +96,13 @@ def _check_machine(config: RunConfig) -> None:
             f"training.precision: fp16 trains on CUDA only, and hardware.device is "
             f"{hardware.device}; use fp32"
         )
-    if config.tracking.wandb and importlib.util.find_spec("wandb") is None:
-        raise MissingDependency("tracking.wandb needs the package wandb: pip install wandb")
-    if config.tracking.trackio and importlib.util.find_spec("trackio") is None:
-        raise MissingDependency("tracking.trackio needs the package trackio: pip install trackio")
-    if config.tracking.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise MissingDependency(
-            "tracking.tensorboard needs the package tensorboard: pip install tensorboard"
-        )
+    for name in trackers(config):
+        if importlib.util.find_spec(name) is None:
+            raise MissingDependency(
+                f"tracking.{name} needs {name}, which is not installed: pip install "
+                f"'vlmtune[tracking]'; or set tracking.{name}: false, metrics.jsonl is written "
+                "anyway"
+            )
 
 
 def _check_processes(config: RunConfig) -> None:

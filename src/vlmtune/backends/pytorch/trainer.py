@@ -294,6 +294,11 @@ def train(trainer: Any, loaded: LoadedModel, config: RunConfig, journal: Journal
             weights = sharding.full_weights(trainer)
             if processes.team().rank == 0:
                 export(loaded, config, journal.model_folder, weights=weights)
+    if config.tracking.wandb and processes.team().rank == 0:
+        import wandb
+
+        # Or a later stage of the same process would write into this one's run.
+        wandb.finish()
     return TrainResult(
         steps=trainer.state.global_step,
         metrics=journal.last,
