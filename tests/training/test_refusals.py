@@ -100,7 +100,6 @@ BAD = [
     ("sft", "evaluation.strategy=steps data.eval_fraction=0", "no rows to evaluate on"),
     ("sft", "evaluation.strategy=often", "'no', 'steps' or 'epoch'"),
     ("sft", "save.push_to_hub=true", "Set save.hub_model_id"),
-    ("sft", "save.hub_model_id=a/b", "save.push_to_hub is not"),
     ("sft", "save.steps=0", "save.steps", "1 or more"),
     ("sft", "tracking.log_steps=0", "tracking.log_steps", "1 or more"),
     *(

@@ -36,6 +36,11 @@ GROUPS = {
     "grpo.num_iterations": 2,
     "grpo.temperature": 1.5,
 }
+REWARD = '''
+def sum_of_letters(completions, **kwargs):
+    """Earn something different for nearly every answer, so that no group is flat."""
+    return [(sum(map(ord, text)) % 97) / 97 for text in completions]
+'''
 FAMILY = qwen2_5_vl.FAMILY
 PEFT = "base_model.model."
 
@@ -43,10 +48,12 @@ PEFT = "base_model.model."
 @pytest.fixture(scope="module")
 def train(forked_runs, tmp_path_factory):
     """Run a stage and hand out its folder."""
+    reward = tmp_path_factory.mktemp("reward") / "letters.py"
+    reward.write_text(REWARD)
 
     def trained(stage, **flags):
         folder = tmp_path_factory.mktemp(stage) / "run"
-        settings = ONE | (GROUPS if stage == "grpo" else {}) | flags
+        settings = ONE | (GROUPS | {"reward.file": str(reward)} if stage == "grpo" else {}) | flags
         words = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
         run = forked_runs.start(stage, [*words, "--backend=pytorch", f"--output_dir={folder}"])
         assert run.wait() == 0, forked_runs.said()

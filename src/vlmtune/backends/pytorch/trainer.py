@@ -51,8 +51,116 @@ def places(lessons: Sequence[Lesson]) -> datasets.Dataset:
     return datasets.Dataset.from_dict({ROWS: list(range(count)), "images": [None] * count})
 
 
+class HouseTrainer(transformers.Trainer):
+    """What is ours in a trainer; it stands before TRL's class, which it does not know.
+
+    Attributes:
+        house_config: The run.
+        house_loaded: The adapted model.
+        house_rates: Peak rates.
+        house_names: Id of each row, by its place.
+        house_rows: Rows of the batches since the last update.
+    """
+
+    optimizer: Any
+    lr_scheduler: Any
+    house_config: RunConfig
+    house_loaded: LoadedModel
+    house_rates: Rates
+    house_names: Sequence[str] = ()
+    house_rows: tuple[int, ...] = ()
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Give each part its rate."""
+        if self.optimizer is None:
+            training = self.house_config.training
+            groups = weight_groups(
+                self.house_loaded, self.house_rates, weight_decay=training.weight_decay
+            )
+            self.optimizer = torch.optim.AdamW(
+                groups,
+                betas=(training.adam_beta1, training.adam_beta2),
+                eps=training.adam_epsilon,
+            )
+            hold_still(self.optimizer, self.house_loaded)
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Follow the schedule of the config."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                self.optimizer if optimizer is None else optimizer,
+                _factors(self.house_config, num_training_steps),
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], **more: Any) -> Any:
+        """Take the batch's rows out for the record, and end where the loss is no number."""
+        rows = inputs.pop(ROWS, None)
+        taken = () if rows is None else tuple(rows.tolist())
+        found = super().compute_loss(model, inputs, **more)
+        loss = found[0] if isinstance(found, tuple) else found
+        finite, team = bool(torch.isfinite(loss).all()), processes.team()
+        if team.largest(int(not finite)):
+            lost = [part for part in team.gather(None if finite else (float(loss), taken)) if part]
+            raise self._runs_away(f"the loss is {lost[0][0]}", lost[0][1])
+        self.house_rows += taken if model.training else ()
+        return found
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        rows, self.house_rows = self.house_rows, ()
+        if failures.runs_away(norm):
+            # With fp16 this is usual: the scale is lowered and the update left out.
+            if self.args.fp16:
+                return None
+            raise self._runs_away(f"the gradient's norm is {float(norm)}", rows)
+        return norm
+
+    def _runs_away(self, what: str, rows: Sequence[int]) -> Exception:
+        names = [self.house_names[row] for row in rows]
+        return failures.not_finite(what, self.state.global_step + 1, names)
+
+    def _prepare_for_training(self, *arguments: Any, **more: Any) -> Any:
+        whole = self.is_fsdp_enabled
+        with sharding.as_one_block(self.model) if whole else contextlib.nullcontext():
+            return super()._prepare_for_training(*arguments, **more)
+
+    def _run_epoch(self, *arguments: Any, **more: Any) -> None:
+        # transformers looks at the count after an update only: a run that was killed while it
+        # wrote its finished model would make one more.
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*arguments, **more)
+
+    def _get_train_sampler(self, *arguments: Any, **more: Any) -> Any:
+        return PassSampler.like(
+            super()._get_train_sampler(*arguments, **more),
+            rows=len(self.train_dataset),
+            seed=self.house_config.seed,
+            number=lambda: int(self.state.epoch or 0),
+        )
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        lost = [name for name in processes.team().gather(failures.lost_weight(model)) if name]
+        if lost:
+            raise self._runs_away(f"the weight {lost[0]} is not finite", ())
+        super()._save_checkpoint(model, trial)
+        folder = Path(self._get_output_dir(trial=trial))
+        counters.save(self, folder / f"checkpoint-{self.state.global_step}")
+
+    def _save(self, output_dir: Any = None, state_dict: Any = None) -> None:
+        found = None if state_dict is None else sharding.once(self.model, state_dict)
+        super()._save(output_dir, state_dict=found)
+
+    def create_model_card(self, *arguments: Any, **more: Any) -> None:
+        """Write none."""
+
+
 def house(trainer: type[Any]) -> type[Any]:
-    """Derive the class that we use from one of TRL's.
+    """Put what is ours before one of TRL's classes.
 
     Args:
         trainer: SFTTrainer, DPOTrainer or GRPOTrainer.
@@ -60,104 +168,7 @@ def house(trainer: type[Any]) -> type[Any]:
     Returns:
         A class whose instances take the same arguments; `prepare` completes them.
     """
-
-    class HouseTrainer(trainer):
-        optimizer: Any
-        lr_scheduler: Any
-        house_config: RunConfig
-        house_loaded: LoadedModel
-        house_rates: Rates
-        house_names: Sequence[str] = ()
-        house_rows: tuple[int, ...] = ()
-
-        def create_optimizer(self, model: Any = None) -> Any:
-            if self.optimizer is None:
-                training = self.house_config.training
-                groups = weight_groups(
-                    self.house_loaded, self.house_rates, weight_decay=training.weight_decay
-                )
-                self.optimizer = torch.optim.AdamW(
-                    groups,
-                    betas=(training.adam_beta1, training.adam_beta2),
-                    eps=training.adam_epsilon,
-                )
-                hold_still(self.optimizer, self.house_loaded)
-            return self.optimizer
-
-        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-            if self.lr_scheduler is None:
-                self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-                    self.optimizer if optimizer is None else optimizer,
-                    _factors(self.house_config, num_training_steps),
-                )
-                self._created_lr_scheduler = True
-            return self.lr_scheduler
-
-        def compute_loss(self, model: Any, inputs: dict[str, Any], **more: Any) -> Any:
-            rows = inputs.pop(ROWS, None)
-            taken = () if rows is None else tuple(rows.tolist())
-            found = super().compute_loss(model, inputs, **more)
-            loss = found[0] if isinstance(found, tuple) else found
-            finite, team = bool(torch.isfinite(loss).all()), processes.team()
-            if team.largest(int(not finite)):
-                lost = [
-                    part for part in team.gather(None if finite else (float(loss), taken)) if part
-                ]
-                raise self._runs_away(f"the loss is {lost[0][0]}", lost[0][1])
-            self.house_rows += taken if model.training else ()
-            return found
-
-        def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-            norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-            rows, self.house_rows = self.house_rows, ()
-            if failures.runs_away(norm):
-                # With fp16 this is usual: the scale is lowered and the update left out.
-                if self.args.fp16:
-                    return None
-                raise self._runs_away(f"the gradient's norm is {float(norm)}", rows)
-            return norm
-
-        def _runs_away(self, what: str, rows: Sequence[int]) -> Exception:
-            names = [self.house_names[row] for row in rows]
-            return failures.not_finite(what, self.state.global_step + 1, names)
-
-        def _prepare_for_training(self, *arguments: Any, **more: Any) -> Any:
-            whole = self.is_fsdp_enabled
-            with sharding.as_one_block(self.model) if whole else contextlib.nullcontext():
-                return super()._prepare_for_training(*arguments, **more)
-
-        def _run_epoch(self, *arguments: Any, **more: Any) -> None:
-            # transformers looks at the count after an update only: a run that was killed while it
-            # wrote its finished model would make one more.
-            if self.state.global_step >= self.state.max_steps:
-                self.control.should_training_stop = True
-                return
-            super()._run_epoch(*arguments, **more)
-
-        def _get_train_sampler(self, *arguments: Any, **more: Any) -> Any:
-            return PassSampler.like(
-                super()._get_train_sampler(*arguments, **more),
-                rows=len(self.train_dataset),
-                seed=self.house_config.seed,
-                number=lambda: int(self.state.epoch or 0),
-            )
-
-        def _save_checkpoint(self, model: Any, trial: Any) -> None:
-            lost = [name for name in processes.team().gather(failures.lost_weight(model)) if name]
-            if lost:
-                raise self._runs_away(f"the weight {lost[0]} is not finite", ())
-            super()._save_checkpoint(model, trial)
-            folder = Path(self._get_output_dir(trial=trial))
-            counters.save(self, folder / f"checkpoint-{self.state.global_step}")
-
-        def _save(self, output_dir: Any = None, state_dict: Any = None) -> None:
-            found = None if state_dict is None else sharding.once(self.model, state_dict)
-            super()._save(output_dir, state_dict=found)
-
-        def create_model_card(self, *arguments: Any, **more: Any) -> None:
-            return None
-
-    return HouseTrainer
+    return type(f"House{trainer.__name__}", (HouseTrainer, trainer), {})
 
 
 class _Factors:
