@@ -78,6 +78,9 @@ def test_every_model_answered_the_same_questions_which_no_stage_was_trained_on(f
     prints = {report["benchmarks"]["scenes"]["fingerprint"] for report in reports}
     assert len(prints) == 1
     assert [report["benchmarks"]["scenes"]["n"] for report in reports] == [4, 4, 4, 4]
+    assert [report["model"]["name"] for report in reports] == [
+        "pico", "pico after sft", "pico after dpo", "pico after grpo",
+    ]  # fmt: skip
     assert [bool(report["model"]["adapter"]) for report in reports] == [False, True, True, True]
     lines = (finished / "evaluations/grpo/scenes/predictions.jsonl").read_text().splitlines()
     assert {json.loads(line)["id"].split("/")[1] for line in lines} == {"test"}

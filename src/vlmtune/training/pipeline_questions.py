@@ -12,6 +12,7 @@ from rich.markup import escape
 import vlmtune
 from vlmtune import discovery
 from vlmtune.config import EvaluationConfig, RunConfig
+from vlmtune.config_pipeline import BASE
 from vlmtune.evaluation import run as running
 from vlmtune.evaluation import saved
 from vlmtune.evaluation.held_out import load_held_out
@@ -125,9 +126,10 @@ def ask(
         )
         for one in questions
     ]
+    called = config.model.name if name == BASE else f"{config.model.name} after {name}"
     report: dict[str, JSON] = {
         "vlmtune": vlmtune.__version__,
-        "model": asdict(generator.model),
+        "model": {**asdict(generator.model), "name": called},
         "backend": backend.NAME,
         "style": evaluation.style,
         "seed": config.seed if evaluation.seed is None else evaluation.seed,
