@@ -1,7 +1,10 @@
 """SFT and DPO on MLX, start to end: what is left behind, what loads it, how it goes on."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import mlx.core as mx
@@ -223,3 +226,33 @@ def test_rows_are_evaluated_where_there_are_some(tmp_path):
     flags = {"evaluation.strategy": "epoch", "data.eval_fraction": 0.0}
     with pytest.raises(ConfigError, match="there are no rows to evaluate on"):
         run("sft", tmp_path / "x", **flags)
+
+
+WITHOUT_TORCH = """
+import importlib.machinery, sys
+ABSENT = {"torch", "torchvision", "trl", "peft", "accelerate", "bitsandbytes"}
+find = importlib.machinery.PathFinder.find_spec
+def find_none(name, path=None, target=None):
+    return None if name.partition(".")[0] in ABSENT else find(name, path, target)
+importlib.machinery.PathFinder.find_spec = find_none
+from pathlib import Path
+from vlmtune import cli
+code = cli.main("dpo", checkout=Path.cwd(), argv=sys.argv[1:])
+print("code", code, ABSENT & set(sys.modules))
+"""
+
+
+def test_it_trains_where_pytorch_is_not_installed(tmp_path):
+    settings = {key: value for key, value in TINY.items() if key != "backend"}
+    settings |= {"training.max_steps": 1, "data.max_samples": 3, "data.eval_fraction": 0.0}
+    words = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, "--mlx", f"--output_dir={tmp_path / 'out'}", *words],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONPATH": str(Path(train.__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.endswith("code 0 set()\n"), done.stderr
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
