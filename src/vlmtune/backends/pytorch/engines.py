@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from vlmtune import config_rules
 from vlmtune.config import RunConfig
 from vlmtune.errors import ConfigError, DataError, MissingDependency
 from vlmtune.types import JSON
@@ -118,7 +119,7 @@ def arguments(config: RunConfig) -> dict[str, Any]:
     """Write the engine's part of what every TRL config takes."""
     found: dict[str, Any] = {
         # A row without a picture leaves a vision tower that trains without gradients.
-        "ddp_find_unused_parameters": True,
+        "ddp_find_unused_parameters": not {"vision", "projector"} <= config_rules.frozen(config),
         "ddp_timeout": 7200,
         "deepspeed": None,
         "fsdp": None,
