@@ -45,10 +45,16 @@ GRPO_LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo")
 LEVELS = ("token", "sequence")
 BETAS = (0.0, 0.04)
 ROLLOUT = Sampling(samples=4, max_tokens=24, temperature=1.3, seed=7)
-"""How the answers were drawn from which GRPO's losses learn."""
-CLIP = {"epsilon": 0.05, "epsilon_high": 0.08, "delta": 1.3}
-CAP = 1.05
-"""Cap of cispo's ratio."""
+"""How the answers were drawn that both engines score and GRPO's losses learn from."""
+CUT = 3
+"""Tokens that each answer of a group loses more than the one before it: lengths must differ."""
+CLIPS: Mapping[str, Mapping[str, float]] = {
+    "token": {"epsilon": 0.05, "epsilon_high": 0.08, "delta": 1.3},
+    "sequence": {"epsilon": 3e-4, "epsilon_high": 4e-4, "delta": 1.3},
+}
+"""Narrow enough to act; a whole completion's ratio stays nearer to 1 than a token's."""
+CAPS: Mapping[str, float] = {"token": 1.05, "sequence": 1.0004}
+"""Caps of cispo's ratio."""
 OLD_SPREAD, NOW_SPREAD = 0.02, 0.03
 """How far the adapter moves before the answers count as drawn, and again before the loss."""
 Arrays = Mapping[str, npt.NDArray[np.float32]]
@@ -149,13 +155,15 @@ def config(backend: str, stage: str, **settings: JSON) -> RunConfig:
     rows = {"sft": 8, "dpo": 4, "grpo": 2 * ROLLOUT.samples}[stage]
     section: dict[str, JSON] = dict(settings)
     if stage == "grpo":
+        level = str(settings.get("importance_sampling_level", "token"))
+        capped = settings.get("loss_type") == "cispo"
         section = {
             "num_generations": ROLLOUT.samples,
             "max_completion_length": ROLLOUT.max_tokens,
             "temperature": ROLLOUT.temperature,
             "num_iterations": 2,
-            **CLIP,
-            **({"epsilon_high": CAP} if settings.get("loss_type") == "cispo" else {}),
+            **CLIPS[level],
+            **({"epsilon_high": CAPS[level]} if capped else {}),
             **section,
         }
     raw: dict[str, JSON] = {

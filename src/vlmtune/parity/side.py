@@ -10,7 +10,7 @@ Whoever comes first draws the answers that both score.
 import importlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from vlmtune.parity.layouts import LAYOUTS, rows
 from vlmtune.rewards import build_reward
 from vlmtune.training.grading import grade_groups
 from vlmtune.training.journal import METRICS, RunJournal
-from vlmtune.types import Sampling
+from vlmtune.types import Completion, Sampling
 
 GREEDY = Sampling(max_tokens=64, temperature=0.0)
 DRAWN = Sampling(samples=4, max_tokens=64, temperature=1.0, seed=3)
@@ -118,16 +118,11 @@ class _Work:
         """Draw the answers that both sides score, or take those that the other side drew."""
         path = self._folder / "answers.json"
         if not path.exists():
-            asked = {
-                "scored": assignment.worded(assignment.asked(self._size.scored)),
-                "groups": [lesson.prompt for lesson in assignment.grouped()],
-            }
+            scored = assignment.worded(assignment.asked(self._size.scored))
+            groups = [lesson.prompt for lesson in assignment.grouped()]
             drawn = {
-                name: [
-                    [list(one.token_ids) for one in group]
-                    for group in generator.generate(prompts, assignment.ROLLOUT)
-                ]
-                for name, prompts in asked.items()
+                "scored": _ids(generator.generate(scored, assignment.ROLLOUT)),
+                "groups": _ids(generator.generate(groups, assignment.ROLLOUT)),
             }
             path.write_text(json.dumps(drawn), encoding="utf-8")
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -211,7 +206,9 @@ class _Work:
 
     def _by_prompt(self) -> dict[str, list[tuple[int, ...]]]:
         return {
-            lesson.prompt.example_id: [tuple(ids) for ids in group]
+            lesson.prompt.example_id: [
+                tuple(ids[: len(ids) - assignment.CUT * place]) for place, ids in enumerate(group)
+            ]
             for lesson, group in zip(assignment.grouped(), self._answers["groups"], strict=True)
         }
 
@@ -224,6 +221,10 @@ class _Work:
     def _note(self, name: str, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
         for layer, value in weights.items():
             self.found[f"{name}/{layer}"] = value
+
+
+def _ids(groups: Sequence[Sequence[Completion]]) -> list[list[list[int]]]:
+    return [[list(one.token_ids) for one in group] for group in groups]
 
 
 def _journal(folder: Path) -> RunJournal:
