@@ -85,11 +85,7 @@ def merge(
 
     model_folder.write_weights(folder, plan, produce, progress=progress)
     if not moved:
-        why = (
-            f"all of it was lost in rounding to {kind or 'the format of the weights'}; write fp32"
-            if any(_adds(layer) for layer in adapter.layers.values())
-            else "it was never trained"
-        )
+        why = _why_nothing(adapter, kind)
         raise CheckpointError(f"the adapter changed none of {len(weights)} tensors: {why}")
     used = {plan[name][0] for name in moved}
     model_folder.copy_rest(base, folder)
@@ -101,6 +97,13 @@ def merge(
         rounded_away=sum(1 for name in lost if _moves(name, adapter)),
         kind=written or "mixed",
     )
+
+
+def _why_nothing(adapter: Adapter, kind: str | None) -> str:
+    if any(_adds(layer) for layer in adapter.layers.values()):
+        wanted = kind or "the format of the weights"
+        return f"all of it was lost in rounding to {wanted}; write fp32"
+    return "it was never trained"
 
 
 def refuse_packed(base: Path) -> None:

@@ -52,8 +52,6 @@ def adapt(
         ConfigError: If a target names no layer, or nothing would train.
         CheckpointError: If the adapter does not fit.
     """
-    import peft
-
     base = loaded.network
     if tuning.method == "full":
         for name, weight in base.named_parameters():
@@ -74,6 +72,13 @@ def adapt(
     )
     if adapter is not None:
         return _checked(_above(loaded, tuning, adapter, targets=targets, seed=seed))
+    return _checked(_anew(loaded, tuning, targets=targets, seed=seed))
+
+
+def _anew(loaded: LoadedModel, tuning: Tuning, *, targets: str, seed: int) -> LoadedModel:
+    """Attach an adapter that adds nothing yet."""
+    import peft
+
     settings = peft.LoraConfig(
         r=tuning.rank,
         lora_alpha=tuning.alpha,
@@ -86,9 +91,9 @@ def adapt(
         init_lora_weights=True,
         task_type="CAUSAL_LM",
     )
-    network = peft.get_peft_model(base, settings)
+    network = peft.get_peft_model(loaded.network, settings)
     _draw(network, seed=seed)
-    return _checked(replace(loaded, network=network))
+    return replace(loaded, network=network)
 
 
 def _above(
