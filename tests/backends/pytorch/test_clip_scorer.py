@@ -99,6 +99,22 @@ def test_one_picture_and_many_texts_come_back_in_order(folder) -> None:
     assert together == pytest.approx(alone, abs=1e-5)
 
 
+def test_a_picture_is_encoded_once_however_often_it_is_opened(folder, monkeypatch) -> None:
+    scorer = load_scorer(str(folder))
+    scorer.encoded.clear()
+    encode, seen = scorer.model.get_image_features, []
+
+    def counted(**inputs):
+        seen.append(len(inputs["pixel_values"]))
+        return encode(**inputs)
+
+    monkeypatch.setattr(scorer.model, "get_image_features", counted)
+    first = scorer.similarities([picture(0), picture(1), picture(0)], ["cat", "cat", "dog"])
+    again = scorer.similarities([picture(1), picture(0)], ["cat", "cat"])
+    assert seen == [2]
+    assert again == pytest.approx([first[1], first[0]], abs=1e-6)
+
+
 @pytest.mark.parametrize("text", ["", "x" * 100_000, "có hai con mèo", "\ud83d\ude00".encode(
     "utf-16", "surrogatepass").decode("utf-16"), "\n\t"])  # fmt: skip
 def test_any_text_has_a_finite_cosine(folder, text) -> None:

@@ -8,6 +8,7 @@ tokens; for other languages name a multilingual one.
 """
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ from vlmtune.errors import CheckpointError, MissingDependency
 
 BATCH = 16
 """Texts and pictures encoded side by side."""
+REMEMBERED = 1024
+"""Pictures whose encoding is kept, 2 KB each: their rows are asked about again and again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +31,13 @@ class ClipScorer:
         name: As the user named it.
         model: The two towers, in evaluation mode.
         processor: Its tokenizer and image processor.
+        encoded: Pictures encoded last, by their pixels.
     """
 
     name: str
     model: Any = field(repr=False)
     processor: Any = field(repr=False)
+    encoded: dict[bytes, Any] = field(default_factory=dict, repr=False)
 
     def similarities(self, images: Sequence[PIL.Image.Image], texts: Sequence[str]) -> list[float]:
         """Compare each picture with its own text.
@@ -46,14 +51,23 @@ class ClipScorer:
         """
         import torch
 
-        distinct = list({id(image): image for image in images}.values())
-        place = {id(image): index for index, image in enumerate(distinct)}
         with torch.inference_mode():
-            pictures = torch.cat([self._images(part) for part in _parts(distinct)])
+            pictures = torch.stack(self._pictures(images))
             words = torch.cat([self._texts(part) for part in _parts(list(texts))])
-            chosen = pictures[[place[id(image)] for image in images]]
-            found: list[float] = (chosen * words).sum(dim=-1).float().cpu().tolist()
+            found: list[float] = (pictures * words).sum(dim=-1).float().cpu().tolist()
         return [min(1.0, max(-1.0, cosine)) for cosine in found]
+
+    def _pictures(self, images: Sequence[PIL.Image.Image]) -> list[Any]:
+        """Encode those pictures that are not known yet."""
+        own = {id(image): image for image in images}
+        keys = {name: _key(image) for name, image in own.items()}
+        new = {keys[name]: image for name, image in own.items() if keys[name] not in self.encoded}
+        vectors = [vector for part in _parts(list(new.values())) for vector in self._images(part)]
+        known = self.encoded | dict(zip(new, vectors, strict=True))
+        self.encoded.update(zip(new, vectors, strict=True))
+        while len(self.encoded) > REMEMBERED:
+            self.encoded.pop(next(iter(self.encoded)), None)
+        return [known[keys[id(image)]] for image in images]
 
     def _images(self, images: Sequence[PIL.Image.Image]) -> Any:
         inputs = self.processor(images=list(images), return_tensors="pt").to(self.model.device)
@@ -127,6 +141,11 @@ def _processor(model: str, model_type: str) -> Any:
         model, backend="pil"
     )
     return processor
+
+
+def _key(image: PIL.Image.Image) -> bytes:
+    told = f"{image.mode} {image.size}".encode()
+    return hashlib.blake2b(told + image.tobytes(), digest_size=16).digest()
 
 
 def _parts(items: Sequence[Any]) -> list[Sequence[Any]]:
