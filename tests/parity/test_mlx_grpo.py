@@ -113,6 +113,18 @@ def test_shares_of_clipped_tokens_are_counted() -> None:
     assert numbers["clip_ratio/region_mean"] == pytest.approx(1 / 3)
 
 
+def test_at_sequence_level_whole_completions_are_counted() -> None:
+    # A ratio of 1.2 over one token, and of 1 over three: one of two completions is above the clip.
+    arrays = {
+        "logps_BT": np.log([[1.2, 1.0, 1.0], [1.0, 1.0, 1.0]]).astype(np.float32),
+        "old_BT": np.zeros((2, 3), np.float32),
+        "advantages_B": np.ones(2, np.float32),
+        "mask_BT": np.array([[1, 0, 0], [1, 1, 1]], np.float32),
+    }
+    numbers = on_mlx(objective("grpo", "sequence", 0.0, None), arrays)[2]
+    assert numbers["clip_ratio/region_mean"] == 0.5
+
+
 def test_a_divergence_without_a_reference_is_refused() -> None:
     arrays = {name: array for name, array in case(0).items() if name != "reference_BT"}
     with pytest.raises(ValueError, match="no reference"):

@@ -38,7 +38,7 @@ def policy_loss(
         tokens: Tokens of the whole update, for dapo and cispo; None counts those of this batch.
 
     Returns:
-        The loss of this batch, and numbers to record: `kl`, and shares of tokens that were clipped.
+        The loss of this batch, and numbers to record: `kl`, and how much was clipped.
 
     Raises:
         ValueError: If beta is not 0 and there is no reference.
@@ -94,18 +94,24 @@ def _weights(
 def _clipped(
     ratios_BT: mx.array, advantages_B1: mx.array, mask_BT: mx.array, objective: PolicyObjective
 ) -> Numbers:
-    """Count the tokens from which the clip or the cap takes the gradient, by TRL's names."""
+    """Count tokens, or completions, that the clip or the cap stops, by TRL's names."""
+    share = _mean_of_completions if objective.level == "sequence" else _mean
     above_BT = (ratios_BT > objective.upper) & (advantages_B1 > 0)
     if objective.loss_type == "cispo":
-        return {"cispo_clip_ratio": _mean(above_BT, mask_BT)}
+        return {"cispo_clip_ratio": share(above_BT, mask_BT)}
     if objective.loss_type not in CLIPPED_LOSSES:
         return {}
     below_BT = (ratios_BT < 1 - objective.epsilon) & (advantages_B1 < 0)
     return {
-        "clip_ratio/low_mean": _mean(below_BT, mask_BT),
-        "clip_ratio/high_mean": _mean(above_BT, mask_BT),
-        "clip_ratio/region_mean": _mean(below_BT | above_BT, mask_BT),
+        "clip_ratio/low_mean": share(below_BT, mask_BT),
+        "clip_ratio/high_mean": share(above_BT, mask_BT),
+        "clip_ratio/region_mean": share(below_BT | above_BT, mask_BT),
     }
+
+
+def _mean_of_completions(values_BT: mx.array, mask_BT: mx.array) -> mx.array:
+    """A whole completion is clipped or not, however long it is."""
+    return ((values_BT * mask_BT).sum(axis=1) / mx.maximum(mask_BT.sum(axis=1), 1.0)).mean()
 
 
 def _mean(values_BT: mx.array, mask_BT: mx.array) -> mx.array:
