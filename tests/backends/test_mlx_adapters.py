@@ -1,5 +1,6 @@
 """Adapters on MLX compute what peft computes over transformers, and start where PyTorch starts."""
 
+import json
 from pathlib import Path
 
 import mlx.core as mx
@@ -9,7 +10,9 @@ import peft
 import pytest
 import torch
 from mlx.utils import tree_flatten
+from rich.console import Console
 
+from vlmtune import config_file
 from vlmtune.backends.choices import Tuning
 from vlmtune.backends.mlx import adapted
 from vlmtune.backends.mlx.adapted_linear import AdaptedLinear
@@ -22,7 +25,8 @@ from vlmtune.backends.pytorch.tuning import adapt as adapt_torch
 from vlmtune.errors import CheckpointError
 from vlmtune.models import adapters
 from vlmtune.models.adapters import AdapterLayer
-from vlmtune.models.resolve import resolve
+from vlmtune.models.resolve import PICO_FOLDER, resolve
+from vlmtune.training import rehearsal
 from vlmtune.types import Sampling
 
 LANGUAGE = r"model\.language_model\..*_proj"
@@ -92,6 +96,22 @@ def test_greedy_answers_under_an_adapter_are_those_of_peft(kind, tmp_path, promp
     mine = MLXGenerator(ours).generate(prompts, greedy)
     other = TorchGenerator(theirs).generate(prompts, greedy)
     assert [row[0].token_ids for row in mine] == [row[0].token_ids for row in other]
+
+
+def test_a_rehearsal_on_mlx_looks_at_the_model_that_training_would_start_from(tmp_path):
+    folder = random_adapter(tmp_path / "lora", kind="lora")
+    flags = {
+        "stage": "sft",
+        "backend": "mlx",
+        "debug": True,
+        "model.start_from": str(folder),
+        "data.max_samples": 2,
+        "rehearsal.train_steps": 0,
+        "output_dir": str(tmp_path / "out"),
+    }
+    rehearsal.run(config_file.load(None, flags=flags), console=Console(quiet=True))
+    found = json.loads((tmp_path / "out" / "run.json").read_text())["model"]
+    assert found["adapter"] == str(folder) and Path(found["path"]) == PICO_FOLDER
 
 
 @pytest.mark.parametrize("dora", [False, True])

@@ -103,6 +103,45 @@ def test_whole_weights_take_the_place_of_the_model(tmp_path):
     assert "weights" in line
 
 
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [
+        ("Qwen/Qwen2.5-VL-3B-Instruct", "3b"),
+        ("Qwen/Qwen2.5-VL-3B-Instruct", "3b-4bit"),
+        ("Qwen/Qwen2.5-VL-3B-Instruct", "mlx-community/Qwen2.5-VL-3B-Instruct-8bit"),
+        ("mlx-community/Qwen2.5-VL-3B-Instruct-4bit", "3b"),
+        ("mlx-community/Qwen2.5-VL-3B-Instruct-4bit", "Qwen/Qwen2.5-VL-3B-Instruct"),
+    ],
+)
+def test_an_adapter_may_go_on_over_fewer_or_more_bits_of_its_model(tmp_path, base, name):
+    folder = adapter(tmp_path / "a", base_model_name_or_path=base)
+    start, _, _ = lineage.start(config(**{"model.start_from": str(folder), "model.name": name}))
+    assert (start.model, start.adapter) == (name, folder)
+
+
+@pytest.mark.parametrize("name", ["7b-4bit", "Qwen/Qwen2.5-VL-32B-Instruct"])
+def test_another_size_is_another_model(tmp_path, name):
+    folder = adapter(tmp_path / "a", base_model_name_or_path="Qwen/Qwen2.5-VL-3B-Instruct")
+    with pytest.raises(CheckpointError, match="was trained on Qwen/"):
+        lineage.start(config(**{"model.start_from": str(folder), "model.name": name}))
+
+
+def test_a_run_can_be_asked_by_its_folder_or_beside_its_model(run, tmp_path):
+    alone, beside = lineage.asked(str(run)), lineage.asked("pico", adapter=str(run))
+    assert Path(alone.model) == PICO_FOLDER and alone.adapter == beside.adapter == run
+    assert beside.model == "pico"
+    assert lineage.asked("pico").adapter is None
+    with pytest.raises(CheckpointError, match=r"--adapter_path .* does not exist"):
+        lineage.asked("pico", adapter=str(tmp_path / "gone"))
+    with pytest.raises(CheckpointError, match="and --model_path says 3b"):
+        lineage.asked("3b", adapter=str(run))
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (whole / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="holds whole weights and no adapter"):
+        lineage.asked("pico", adapter=str(whole))
+
+
 BAD = [
     ({"model.tuning": "full"}, r"model\.tuning: full cannot continue the adapter"),
     ({"model.lora.rank": 4}, r"model\.lora\.rank is 4 and the adapter .* has 8"),
