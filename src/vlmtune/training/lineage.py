@@ -14,7 +14,7 @@ from vlmtune.config import RunConfig
 from vlmtune.errors import CheckpointError, ConfigError
 from vlmtune.models import adapters
 from vlmtune.models.checkpoints import read_json
-from vlmtune.models.resolve import aliases
+from vlmtune.models.resolve import aliases, hub_id
 from vlmtune.training import checkpoints
 from vlmtune.types import JSON, ModelAlias, Start
 
@@ -182,7 +182,7 @@ def _refuse_other_base(
     both_local = Path(name).exists() and Path(base).exists()
     if not base or name in same or (both_local and Path(name).samefile(base)):
         return
-    if _hub_snapshot(base) == name:
+    if hub_id(Path(base)) == name:
         return
     published = {known.hub_id for backend in ("pytorch", "mlx") if (known := _alias(name, backend))}
     if any(_float_name(one) == _float_name(base) for one in (*published, name)):
@@ -204,15 +204,9 @@ def _alias(name: str, backend: str) -> ModelAlias | None:
     return aliases(backend).get(name)
 
 
-def _float_name(hub_id: str) -> str:
+def _float_name(published: str) -> str:
     """Name the float weights that quantised ones were made of: ".../Qwen-3B-4bit" is Qwen-3B."""
-    return re.sub(r"-(?:\d+bit|bf16|fp16)$", "", hub_id.rpartition("/")[2], flags=re.IGNORECASE)
-
-
-def _hub_snapshot(path: str) -> str:
-    """Read the hub id out of a path in the hub's cache, or "" where there is none."""
-    part = next((part for part in Path(path).parts if part.startswith("models--")), "")
-    return part.removeprefix("models--").replace("--", "/")
+    return re.sub(r"-(?:\d+bit|bf16|fp16)$", "", published.rpartition("/")[2], flags=re.IGNORECASE)
 
 
 def _refuse_other_adapter(config: RunConfig, folder: Path) -> None:

@@ -22,7 +22,7 @@ from vlmtune.backends.pytorch.devices import choose_device, choose_dtype
 from vlmtune.backends.pytorch.inputs import PromptInputs, PromptReader, speech
 from vlmtune.errors import CheckpointError, ConfigError, MissingDependency
 from vlmtune.models.checkpoints import read_json
-from vlmtune.models.resolve import Resolved, float_checkpoint
+from vlmtune.models.resolve import Resolved, float_checkpoint, hub_id
 from vlmtune.types import JSON, ModelFamily, ModelInfo
 
 SCORED_POSITIONS = 512
@@ -308,9 +308,3 @@ def _described(
         suppressed=spoken.suppressed,
         device=device,
     )
-
-
-def hub_id(folder: Path) -> str:
-    """Read the hub id out of a folder of the hub's cache; "" for any other folder."""
-    part = next((part for part in folder.parts if part.startswith("models--")), "")
-    return part.removeprefix("models--").replace("--", "/")
