@@ -48,7 +48,7 @@ def explained(update: Callable[[], int]) -> Iterator[None]:
         if is_disk_full(error):
             raise RunFailed(_disk_full(error, update())) from error
         if isinstance(error, RuntimeError) and processes.is_farewell(error):
-            told = f"another process ended at update {update()}, and says why"
+            told = f"another process ended at update {update()}, and says why unless it was killed"
             raise RunFailed(told) from error
         raise
     except Exception as error:

@@ -65,7 +65,7 @@ def _together() -> Iterator[None]:
         yield
     except RuntimeError as error:
         if is_farewell(error):
-            raise RunFailed("another process ended, and says why") from error
+            raise RunFailed("another process ended, and says why unless it was killed") from error
         raise
 
 
