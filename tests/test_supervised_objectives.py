@@ -48,6 +48,17 @@ def test_ipo_takes_means_over_tokens():
     assert found == pytest.approx(0.0625)
 
 
+def test_the_chosen_answers_own_loss_is_a_mean_over_their_tokens():
+    policy, reference = [[-3.0, -1.0], [-4.0, -4.0]], [[-3.0, -1.0], [-4.0, -4.0]]
+    # Three and one tokens of a sum of -4: one a token, beside the log 2 of an even margin.
+    found = preference_loss(
+        policy, reference, beta=0.1, sft_weight=0.5, lengths_CB=[[3, 1], [9, 9]]
+    )
+    assert found == pytest.approx(np.log(2) + 0.5)
+    with pytest.raises(ValueError, match="lengths"):
+        preference_loss(policy, reference, beta=0.1, sft_weight=0.5)
+
+
 @pytest.mark.parametrize("kind", ["hinge", "ipo"])
 def test_smoothing_has_no_meaning_in_hinge_and_ipo(kind):
     with pytest.raises(ValueError, match="no meaning"):

@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         "shards (FSDP, DeepSpeed); a model folder")  # fmt: skip
     add("--to", choices=("merged", "peft", "mlx-vlm", "transformers"),
         help="adapter: merged or mlx-vlm; adapter of mlx-vlm: peft or merged; model folder: "
-        "transformers (nested config) or mlx-vlm (flat); weights, shards: transformers")  # fmt: skip
+        "transformers (nested config) or mlx-vlm (flat); shards: transformers")  # fmt: skip
     add("--output_dir", metavar="FOLDER", help="where to write; must not exist")
     add("--model_path", metavar="NAME",
         help="the model below an adapter, where the adapter does not say; the model that weights "

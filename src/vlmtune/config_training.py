@@ -84,6 +84,8 @@ class DpoConfig(Section):
     """Which loss of the preference margin."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     """Share of pairs thought to be the wrong way round; with sigmoid (then cDPO) and robust."""
+    sft_weight: float = Field(default=0.0, ge=0)
+    """Weight of the chosen answers' SFT loss beside it (RPO's alpha); keeps them from sinking."""
 
 
 class GrpoConfig(Section):

@@ -278,6 +278,7 @@ def preference_loss(
     beta: float,
     kind: Preference = "sigmoid",
     label_smoothing: float = 0.0,
+    sft_weight: float = 0.0,
     lengths_CB: npt.ArrayLike | None = None,
 ) -> float:
     """Average a direct preference loss over B pairs.
@@ -289,6 +290,8 @@ def preference_loss(
         hinge      max(0, 1 - z)
         ipo        (h - 1 / (2 beta))^2, h like z / beta with each log-ratio over its length
 
+    With `sft_weight` the mean NLL of the chosen answers' tokens is added, so many times.
+
     Args:
         policy_CB: Log-probability of each whole answer under the policy, float64 [2, B], the
             chosen ones first.
@@ -296,29 +299,48 @@ def preference_loss(
         beta: How strongly the policy is held to the reference; > 0.
         kind: Which loss.
         label_smoothing: e, the share of pairs thought to be the wrong way round, in [0, 0.5).
-        lengths_CB: Tokens of each answer, which ipo needs, [2, B].
+        sft_weight: How much the chosen answers' own loss counts; >= 0.
+        lengths_CB: Tokens of each answer, which ipo and `sft_weight` need, [2, B].
 
     Raises:
-        ValueError: If ipo comes without lengths, or hinge or ipo with label smoothing.
+        ValueError: If ipo or `sft_weight` comes without lengths, or hinge or ipo with label
+            smoothing.
 
     Source: Rafailov et al. 2023, arXiv:2305.18290, equation 7; Mitchell 2023 (cDPO), equation 3;
         Chowdhury et al. 2024, arXiv:2403.00409 (robust); Zhao et al. 2023, arXiv:2305.10425
         (hinge); Azar et al. 2023, arXiv:2310.12036, equation 17 (ipo), with the answers' lengths
+        as in TRL; Pang et al. 2024, arXiv:2404.19733, equation 1 (alpha), over the batch's tokens
         as in TRL.
     """
     if label_smoothing and kind in ("hinge", "ipo"):
         raise ValueError(f"label_smoothing has no meaning in {kind}")
-    ratios_CB = np.asarray(policy_CB, dtype=np.float64) - np.asarray(reference_CB, dtype=np.float64)
+    policy = np.asarray(policy_CB, dtype=np.float64)
+    if lengths_CB is None:
+        if kind == "ipo" or sft_weight:
+            raise ValueError("ipo and sft_weight need the lengths of the answers")
+        lengths, beside = np.ones_like(policy), 0.0
+    else:
+        lengths = np.asarray(lengths_CB, dtype=np.float64)
+        beside = -sft_weight * float(policy[0].sum() / lengths[0].sum())
+    ratios_CB = policy - np.asarray(reference_CB, dtype=np.float64)
+    return beside + _margin_loss(ratios_CB, lengths, beta=beta, kind=kind, e=label_smoothing)
+
+
+def _margin_loss(
+    ratios_CB: npt.NDArray[np.float64],
+    lengths_CB: npt.NDArray[np.float64],
+    *,
+    beta: float,
+    kind: Preference,
+    e: float,
+) -> float:
     if kind == "ipo":
-        if lengths_CB is None:
-            raise ValueError("ipo needs the lengths of the answers")
-        mean_CB = ratios_CB / np.asarray(lengths_CB, dtype=np.float64)
+        mean_CB = ratios_CB / lengths_CB
         return float(np.mean((mean_CB[0] - mean_CB[1] - 1 / (2 * beta)) ** 2))
     z_B = beta * (ratios_CB[0] - ratios_CB[1])
     if kind == "hinge":
         return float(np.maximum(0.0, 1 - z_B).mean())
     right_B, wrong_B = np.logaddexp(0.0, -z_B), np.logaddexp(0.0, z_B)
-    e = label_smoothing
     if kind == "robust":
         return float(((1 - e) * right_B - e * wrong_B).mean() / (1 - 2 * e))
     return float(((1 - e) * right_B + e * wrong_B).mean())

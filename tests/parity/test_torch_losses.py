@@ -109,13 +109,22 @@ def test_the_sft_loss_is_the_mean_over_answer_tokens(lessons, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "smoothing"),
-    [("sigmoid", 0.0), ("sigmoid", 0.2), ("robust", 0.2), ("hinge", 0.0), ("ipo", 0.0)],
+    ("kind", "smoothing", "beside"),
+    [
+        ("sigmoid", 0.0, 0.0),
+        ("sigmoid", 0.2, 0.0),
+        ("robust", 0.2, 0.0),
+        ("hinge", 0.0, 0.0),
+        ("ipo", 0.0, 0.0),
+        ("sigmoid", 0.2, 0.7),
+        ("ipo", 0.0, 0.7),
+    ],
 )
-def test_a_dpo_loss_is_that_of_whole_answers_against_the_base(lessons, tmp_path, kind, smoothing):
-    config = settings(
-        "dpo", **{"dpo.loss_type": kind, "dpo.label_smoothing": smoothing, "dpo.beta": 0.3}
-    )
+def test_a_dpo_loss_is_that_of_whole_answers_against_the_base(
+    lessons, tmp_path, kind, smoothing, beside
+):
+    more = {"dpo.loss_type": kind, "dpo.label_smoothing": smoothing, "dpo.sft_weight": beside}
+    config = settings("dpo", **more, **{"dpo.beta": 0.3})
     loaded = fresh(nudged=False)
     trainer = dpo.build(loaded, config, lessons, (), Quiet(tmp_path), continued=False)
     assert set(loaded.network.peft_config) == {"default"}
@@ -128,7 +137,13 @@ def test_a_dpo_loss_is_that_of_whole_answers_against_the_base(lessons, tmp_path,
     with loaded.network.disable_adapter():
         base = [[sum(r) for r in scored(loaded, lessons, texts)] for texts in (ANSWERS, WORSE)]
     expected = preference_loss(
-        policy, base, beta=0.3, kind=kind, label_smoothing=smoothing, lengths_CB=lengths
+        policy,
+        base,
+        beta=0.3,
+        kind=kind,
+        label_smoothing=smoothing,
+        sft_weight=beside,
+        lengths_CB=lengths,
     )
     assert loss_of(trainer) == pytest.approx(expected, rel=1e-5)
 

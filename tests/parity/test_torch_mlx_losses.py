@@ -28,7 +28,15 @@ from vlmtune.types import Example, Lesson, Start, Turn
 
 ANSWERS = ("<think>red cube (2,7)</think><answer>2</answer>", "yes", "left of", "blue")
 WORSE = ("<answer>7</answer>", "no", "<answer>above</answer>", "a red cube")
-DPO = [("sigmoid", 0.0), ("sigmoid", 0.2), ("robust", 0.2), ("hinge", 0.0), ("ipo", 0.0)]
+DPO = [
+    ("sigmoid", 0.0, 0.0),
+    ("sigmoid", 0.2, 0.0),
+    ("robust", 0.2, 0.0),
+    ("hinge", 0.0, 0.0),
+    ("ipo", 0.0, 0.0),
+    ("sigmoid", 0.0, 0.7),
+]
+"""Loss, label smoothing and weight of the chosen answers' own loss."""
 
 
 class Quiet:
@@ -176,9 +184,11 @@ def test_the_sft_loss_is_the_objective_and_that_of_trl(learner, lessons, tmp_pat
     assert_same_gradient(gradients, loaded)
 
 
-@pytest.mark.parametrize(("kind", "smoothing"), DPO)
-def test_a_dpo_loss_is_the_objective_and_that_of_trl(learner, lessons, tmp_path, kind, smoothing):
-    more = {"dpo.loss_type": kind, "dpo.label_smoothing": smoothing, "dpo.beta": 0.3}
+@pytest.mark.parametrize("wanted", DPO)
+def test_a_dpo_loss_is_the_objective_and_that_of_trl(learner, lessons, tmp_path, wanted):
+    kind, smoothing, beside = wanted
+    more = {"dpo.loss_type": kind, "dpo.label_smoothing": smoothing, "dpo.sft_weight": beside}
+    more |= {"dpo.beta": 0.3}
     # The reference is the adapter as the run began, which adds nothing; the policy is nudged.
     nudge(learner)
     task = mlx_dpo.DpoTask(learner, settings("dpo", **more), lessons, ())
@@ -191,6 +201,7 @@ def test_a_dpo_loss_is_the_objective_and_that_of_trl(learner, lessons, tmp_path,
         beta=0.3,
         kind=kind,
         label_smoothing=smoothing,
+        sft_weight=beside,
         lengths_CB=batch.lengths_CB,
     )
     assert loss == pytest.approx(expected, rel=1e-6)

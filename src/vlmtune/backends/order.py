@@ -4,8 +4,8 @@
                                                 update 1   [2]            the pass ends
                                                 update 2   [0 2] [1 4]    another order
 
-A pass is one walk over all rows. Its order is computed from the seed and its number, and an update's
-rows from the update's number, so a run that goes on needs no memory of where it was.
+A pass is one walk over all rows. Its order is computed from the seed and its number, the rows of an
+update from its number, so a run that goes on needs no memory of where it was.
 """
 
 # N rows

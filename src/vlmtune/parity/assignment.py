@@ -40,6 +40,7 @@ DPO_LOSSES: Mapping[str, Mapping[str, JSON]] = {
     "hinge": {"loss_type": "hinge"},
     "ipo": {"loss_type": "ipo"},
     "robust": {"loss_type": "robust", "label_smoothing": 0.2},
+    "sigmoid, sft_weight 0.5": {"sft_weight": 0.5},
 }
 GRPO_LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo")
 LEVELS = ("token", "sequence")

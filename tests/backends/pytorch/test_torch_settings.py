@@ -76,6 +76,7 @@ OTHER = {
     "dpo.beta": 0.4,
     "dpo.loss_type": "hinge",
     "dpo.label_smoothing": 0.1,
+    "dpo.sft_weight": 0.5,
     "evaluation.strategy": "epoch",
     "evaluation.steps": 3,
     "evaluation.batch_size": 3,

@@ -199,10 +199,12 @@ def preference_loss(
         policy_CB: Log-probability of each whole answer under the policy, float32 [2, B].
         reference_CB: The same under the reference.
         lengths_CB: Tokens of each answer, [2, B].
-        settings: Which loss, with which beta and smoothing.
+        settings: Which loss, with which beta and smoothing, and the chosen answers' own.
     """
-    losses_B = _losses(policy_CB - reference_CB, lengths_CB, settings)
-    return losses_B.mean()
+    loss = _losses(policy_CB - reference_CB, lengths_CB, settings).mean()
+    if settings.sft_weight:
+        loss = loss - settings.sft_weight * policy_CB[0].sum() / lengths_CB[0].sum()
+    return loss
 
 
 def _losses(ratios_CB: mx.array, lengths_CB: mx.array, settings: DpoConfig) -> mx.array:

@@ -21,6 +21,7 @@ _REWARD = (
     "format.tags", "explanation.alpha", "explanation.scorer", "explanation.clip_model",
     "explanation.needs_accuracy",
 )  # fmt: skip
+_DPO = ("beta", "loss_type", "label_smoothing", "sft_weight")
 _POLICY = (
     "temperature", "top_p", "top_k", "max_completion_length", "loss_type",
     "importance_sampling_level", "beta", "epsilon", "epsilon_high", "delta",
@@ -89,7 +90,7 @@ HONOURED: Mapping[str, str] = MappingProxyType(
         "training.precision": "loading",
         "training.gradient_checkpointing": "backends.mlx.opening",
         **{f"training.{name}": "backends.lengths" for name in _LENGTHS},
-        **{f"dpo.{name}": "backends.mlx.dpo" for name in ("beta", "loss_type", "label_smoothing")},
+        **{f"dpo.{name}": "backends.mlx.dpo" for name in _DPO},
         "grpo.num_generations": "backends.groups",
         **{f"grpo.{name}": "backends.policy" for name in _POLICY},
         **{f"grpo.{name}": "backends.mlx.grpo" for name in _GRPO},

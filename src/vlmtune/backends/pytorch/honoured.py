@@ -87,6 +87,7 @@ HONOURED: Mapping[str, str] = MappingProxyType(
         "dpo.beta": "dpo_arguments",
         "dpo.loss_type": "dpo_arguments",
         "dpo.label_smoothing": "dpo_arguments",
+        "dpo.sft_weight": "dpo_arguments",
         **{f"grpo.{name}": "grpo_settings" for name in _GRPO},
         "grpo.resample_flat_groups": "backends.rollouts",
         "grpo.log_completions": "training.samples",

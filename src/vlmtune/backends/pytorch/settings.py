@@ -298,6 +298,8 @@ def dpo_arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, 
     weights = [1.0]
     if dpo.loss_type == "sigmoid" and smoothing:
         losses, weights = ["sigmoid", "robust"], [2 * (1 - smoothing), 2 * smoothing - 1]
+    if dpo.sft_weight:
+        losses, weights = [*losses, "sft"], [*weights, dpo.sft_weight]
     return arguments(config, folder=folder, device=device) | {
         "beta": dpo.beta,
         "loss_type": losses,

@@ -60,7 +60,7 @@ def build(
         eval_dataset=all_places.select(range(len(lessons), len(rows))) if evaluation else None,
         processing_class=loaded.reader.processor,
     )
-    # Qwen's models say that they take no count of an update's tokens, and then transformers averages
+    # Qwen's models say that they take no count of an update's tokens; transformers then averages
     # the batches' means, in which a short answer weighs more. TRL's loss takes the count itself.
     trainer.model_accepts_loss_kwargs = True
     names = [lesson.prompt.example_id for lesson in rows]
