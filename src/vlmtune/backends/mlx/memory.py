@@ -22,6 +22,8 @@ from vlmtune.types import JSON
 
 _GIB = 2**30
 _BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}
+_DOUBT = 1.5
+"""By how much the estimate of activations may be too high."""
 _SCALES = 0.5
 """Bits that a scale and a bias for every 64 weights add to each of them."""
 
@@ -110,7 +112,8 @@ def activations_gib(
 
     Per token and layer 4-byte numbers: about 14 of the hidden size and 5 of the inner size, and a
     row of attention weights for each head. With checkpointing a layer keeps its input alone, and
-    one layer at a time the rest.
+    two layers at a time the rest. Measured on pico in float32, 8 rows of 175 tokens: 0.161 GiB
+    where this says 0.164, and 0.075 where it says 0.065.
 
     Args:
         folder: The model; its config has the sizes.
@@ -123,21 +126,33 @@ def activations_gib(
     hidden, inner = int(config["hidden_size"]), int(config["intermediate_size"])
     layers, heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
     once = tokens * (14 * hidden + 5 * inner + heads * tokens) * width
-    kept = layers * tokens * hidden * width + once if checkpointing else layers * once
+    kept = layers * tokens * hidden * width + 2 * once if checkpointing else layers * once
     return rows * kept / _GIB
 
 
-def refuse_too_large(name: str, need: Need, *, limit: float) -> None:
+def refuse_too_large(name: str, need: Need, *, limit: float) -> str:
     """End with numbers where a training cannot fit.
 
+    Args:
+        name: The model, as the user named it.
+        need: What it takes; the activations in it are an estimate.
+        limit: GiB that it may take.
+
+    Returns:
+        A warning where it fits only if the estimate is too high, else "".
+
     Raises:
-        BackendUnavailable: If it cannot.
+        BackendUnavailable: If it cannot fit.
     """
-    if need.total > limit:
-        raise BackendUnavailable(
-            f"training '{name}' needs about {need.told()} and this machine gives MLX "
-            f"{limit:.2f} GiB; {LESS}, or take a smaller model"
-        )
+    if need.total <= limit:
+        return ""
+    told = (
+        f"training '{name}' needs about {need.told()} and this machine gives MLX {limit:.2f} GiB; "
+        f"{LESS}, or take a smaller model"
+    )
+    if need.weights + need.moving + need.activations / _DOUBT > limit:
+        raise BackendUnavailable(told)
+    return told
 
 
 def watch(step: int, *, limit: float) -> None:

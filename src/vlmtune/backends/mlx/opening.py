@@ -25,7 +25,7 @@ from vlmtune.config import RunConfig
 from vlmtune.errors import CheckpointError, ConfigError
 from vlmtune.models import layer_names
 from vlmtune.models.adapters import AdapterConfig
-from vlmtune.models.resolve import Resolved, fetch, hub_id, resolve
+from vlmtune.models.resolve import Resolved, check_memory, fetch, hub_id, resolve
 from vlmtune.protocols import Journal
 from vlmtune.types import Lesson, Start
 
@@ -48,9 +48,11 @@ def open_model(config: RunConfig, start: Start, journal: Journal) -> Learner:
         ConfigError: If a setting does not fit the model.
         BackendUnavailable: If the machine cannot hold the training.
     """
-    resolved = fetch(resolve(start.model, backend="mlx"))
-    wanted, how = tuning(config), settings.loading(config)
-    limit = memory.limit_gib()
+    wanted, how, limit = tuning(config), settings.loading(config), memory.limit_gib()
+    resolved = resolve(start.model, backend="mlx")
+    # An alias says what it needs, so a hopeless download is not even begun.
+    check_memory(resolved, available_gib=limit)
+    resolved = fetch(resolved)
     memory.refuse_too_large(resolved.name, memory.resting(resolved, how, wanted), limit=limit)
     loaded = load(resolved, how)
     folder = Path(resolved.location)
@@ -188,20 +190,27 @@ def fitted(
     found = fit(lessons, learner.loaded.reader, config, room=room)
     for line in told(found):
         _log.warning(line)
-    _refuse_too_large(config, learner, longest=found.longest)
+    _refuse_too_large(config, learner, longest=found.longest, room=room or 0)
     return list(found.lessons)
 
 
-def _refuse_too_large(config: RunConfig, learner: Learner, *, longest: int) -> None:
+def _refuse_too_large(config: RunConfig, learner: Learner, *, longest: int, room: int) -> None:
     how = settings.loading(config)
     resolved = resolve(str(learner.folder), backend="mlx")
     held = memory.resting(resolved, how, tuning(config))
+    rows, tokens = config.training.batch_size, longest
+    if room:
+        # A prompt's answers lie behind it in one row.
+        together = min(rows, config.grpo.num_generations)
+        rows, tokens = -(-rows // together), longest + (together - 1) * room
     batch = memory.activations_gib(
         learner.folder,
-        tokens=longest,
-        rows=config.training.batch_size,
+        tokens=tokens,
+        rows=rows,
         width=2 if mx.metal.is_available() and how.dtype in ("auto", "bf16", "fp16") else 4,
         checkpointing=config.training.gradient_checkpointing,
     )
     need = memory.Need(weights=held.weights, moving=held.moving, activations=batch)
-    memory.refuse_too_large(learner.loaded.info.name, need, limit=memory.limit_gib())
+    name = learner.loaded.info.name
+    if doubt := memory.refuse_too_large(name, need, limit=memory.limit_gib()):
+        _log.warning(doubt)
