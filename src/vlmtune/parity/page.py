@@ -71,7 +71,7 @@ def text(found: Mapping[str, JSON]) -> str:
     failed = sum(not line.holds for line in lines)
     return _PAGE.format(
         count=len(lines),
-        held=f"{failed} do not hold" if failed else "all hold",
+        held=f"all but {failed} hold" if failed else "all hold",
         machine=found["machine"],
         versions=", ".join(f"{name} {version}" for name, version in found["versions"].items()),
         rows="\n".join(map(_row, lines)),
