@@ -177,7 +177,7 @@ def arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]
     Returns:
         Keyword arguments of SFTConfig, DPOConfig and GRPOConfig.
     """
-    training, evaluation, tracking = config.training, config.evaluation, config.tracking
+    training, tracking = config.training, config.tracking
     return {
         "output_dir": str(folder),
         "seed": config.seed,
@@ -189,14 +189,7 @@ def arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]
         "per_device_train_batch_size": training.batch_size,
         "gradient_accumulation_steps": accumulation(config),
         "learning_rate": training.learning_rate,
-        "optim": "adamw_torch",
-        "adam_beta1": training.adam_beta1,
-        "adam_beta2": training.adam_beta2,
-        "adam_epsilon": training.adam_epsilon,
-        "weight_decay": training.weight_decay,
-        "max_grad_norm": training.max_grad_norm,
-        "label_smoothing_factor": 0.0,
-        "average_tokens_across_devices": True,
+        **_optimizer(config),
         **_precision(config, device),
         **engines.arguments(config),
         "gradient_checkpointing": training.gradient_checkpointing,
@@ -212,6 +205,31 @@ def arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]
         "project": tracking.project,
         "disable_tqdm": True,
         "log_level": "error",
+        **_evaluation_and_saving(config),
+        "dataloader_num_workers": config.data.num_workers,
+        "dataloader_drop_last": False,
+        "dataloader_pin_memory": device == "cuda",
+        "remove_unused_columns": False,
+    }
+
+
+def _optimizer(config: RunConfig) -> dict[str, Any]:
+    training = config.training
+    return {
+        "optim": "adamw_torch",
+        "adam_beta1": training.adam_beta1,
+        "adam_beta2": training.adam_beta2,
+        "adam_epsilon": training.adam_epsilon,
+        "weight_decay": training.weight_decay,
+        "max_grad_norm": training.max_grad_norm,
+        "label_smoothing_factor": 0.0,
+        "average_tokens_across_devices": True,
+    }
+
+
+def _evaluation_and_saving(config: RunConfig) -> dict[str, Any]:
+    evaluation = config.evaluation
+    return {
         "eval_strategy": evaluation.strategy,
         "eval_steps": evaluation.steps if evaluation.strategy == "steps" else None,
         "per_device_eval_batch_size": evaluation.batch_size,
@@ -222,10 +240,6 @@ def arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]
         "save_total_limit": None,
         "load_best_model_at_end": False,
         "push_to_hub": False,
-        "dataloader_num_workers": config.data.num_workers,
-        "dataloader_drop_last": False,
-        "dataloader_pin_memory": device == "cuda",
-        "remove_unused_columns": False,
     }
 
 
