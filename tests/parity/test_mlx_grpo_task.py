@@ -214,15 +214,31 @@ def test_batches_of_an_update_add_up_to_the_whole(bench) -> None:
 
 
 def test_a_truncated_answer_counts_in_its_group_and_teaches_nothing(bench) -> None:
+    rollout = every_other_cut(bench.rollout)
     task = bench.task(config(mask_truncated_completions=True, loss_type="dapo"))
-    batch = task.batches(bench.rollout)[0]
-    told = [one for group in bench.rollout.groups for one in group.completions]
-    assert {one.finish for one in told} == {Finish.STOP, Finish.LENGTH}
+    batch = task.batches(rollout)[0]
+    told = [one for group in rollout.groups for one in group.completions]
     for ids, one in zip(batch.answers_B, told, strict=True):
         assert ids == (one.token_ids if one.finish is Finish.STOP else ())
     assert batch.tokens == sum(len(one.token_ids) for one in told if one.finish is Finish.STOP)
-    plain = bench.task(config()).batches(bench.rollout)[0]
+    plain = bench.task(config()).batches(rollout)[0]
     assert batch.advantages_B.tolist() == plain.advantages_B.tolist()
+
+
+def every_other_cut(rollout):
+    """The same answers, of which every second is said to have been cut off."""
+
+    def marked(place, one):
+        return dataclasses.replace(one, finish=Finish.LENGTH if place % 2 else Finish.STOP)
+
+    groups = tuple(
+        dataclasses.replace(
+            group,
+            completions=tuple(marked(place, one) for place, one in enumerate(group.completions)),
+        )
+        for group in rollout.groups
+    )
+    return dataclasses.replace(rollout, groups=groups)
 
 
 def test_nothing_is_learned_where_every_answer_is_truncated(bench) -> None:

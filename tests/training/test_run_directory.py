@@ -30,7 +30,8 @@ def listed(folder: Path) -> list[str]:
 
 
 def test_without_output_dir_it_is_named_after_the_stage(in_folder) -> None:
-    assert str(where(None).shown) == "outputs/grpo-debug"
+    assert str(where(None).shown) == "outputs/grpo"
+    assert str(place(RunConfig(stage="grpo", debug=True)).shown) == "outputs/grpo-debug"
 
 
 def test_a_run_leaves_its_three_files_and_nothing_beside_them(in_folder) -> None:

@@ -28,7 +28,9 @@ _VLM = (
     "vit_model_type", "lm_model_type", "lm_tokenizer", "vit_img_size", "max_img_size",
     "mp_image_token_length",
 )  # fmt: skip
-_SCRIPT = ("benchmarks", "max_samples", "style", "protocol", "max_tokens")
+_SCRIPT = (
+    "benchmarks", "datasets", "seed", "max_samples", "style", "protocol", "max_tokens",
+)  # fmt: skip
 
 HONOURED: Mapping[str, str] = MappingProxyType(
     {
