@@ -36,8 +36,9 @@ setup-dev: $(VENV)/.installed-dev
 demo: setup
 	@$(PY) scripts/train_grpo.py --debug $(ARGS)
 
+# A test that hangs is ended and named; none takes a tenth of this.
 test: setup-dev
-	$(PY) -m pytest -n 2 $(ARGS)
+	$(PY) -m pytest -n 2 --timeout=900 $(ARGS)
 
 test-vllm: $(VLLM_VENV)/.installed
 	$(VLLM_VENV)/bin/python -m pytest tests/vllm $(ARGS)

@@ -248,7 +248,9 @@ def test_nothing_is_learned_where_every_answer_is_truncated(bench) -> None:
         bench.rollout, groups=(dataclasses.replace(group, completions=cut),)
     )
     task = bench.task(config(mask_truncated_completions=True))
-    loss, numbers, gradient = trainer.graded(bench.learner, task)(task.batches(rollout)[0])
+    (batch,) = task.batches(rollout)
+    assert batch.mask_BC.tolist() == [[0.0]] * GENERATIONS
+    loss, numbers, gradient = trainer.graded(bench.learner, task)(batch)
     assert (loss, numbers["kl"]) == (0.0, 0.0)
     assert all(not np.array(one).any() for one in gradient.values())
 

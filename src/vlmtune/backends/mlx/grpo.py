@@ -60,9 +60,9 @@ class Batch:
 
     @property
     def mask_BC(self) -> Floats:
-        """1 where a token counts."""
+        """1 where a token counts; one column at least."""
         lengths_B = np.array([len(ids) for ids in self.answers_B])
-        return (np.arange(lengths_B.max()) < lengths_B[:, None]).astype(np.float32)
+        return (np.arange(max(1, lengths_B.max())) < lengths_B[:, None]).astype(np.float32)
 
 
 class GrpoTask:

@@ -63,12 +63,13 @@ def score(loaded: LoadedModel, packed: Packed, *, temperature: float = 1.0) -> m
     Differentiable by the network's weights.
 
     Returns:
-        float32 [B, C]; 0 behind an answer's end.
+        float32 [B, C], C at least 1; 0 behind an answer's end.
     """
     rows = packed.packing
     scored_N = _scored(rows)
     if not len(scored_N):
-        return mx.zeros((len(rows.rows_B), max(rows.lengths_B, default=0)))
+        # Not [B, 0]: MLX 0.32 on a CPU sometimes never ends a sum over nothing.
+        return mx.zeros((len(rows.rows_B), 1))
     labels_N = mx.array(rows.labels_RT.reshape(-1)[scored_N].astype(np.int32))
     logps_N = _log_probabilities(loaded, states(loaded, packed), labels_N, temperature)
     places_BC, inside_BC = _places(rows, scored_N)
