@@ -34,6 +34,8 @@ from vlmtune.training.journal import RunJournal
 from vlmtune.types import How, Reading, Score
 
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo")
+NOISE = 2e-7
+"""What float32 leaves of a sum of terms of about 1 and of either sign, such as one near 0."""
 PROMPTS, GENERATIONS, TEMPERATURE = 2, 4, 1.3
 
 
@@ -210,7 +212,7 @@ def test_loss_and_gradient_are_those_of_the_formulas(bench, loss_type, level) ->
     found.backward()
     gradient = bench.gradients()
     loss, wanted = expected(bench, settings)
-    assert float(found) == pytest.approx(loss.value, rel=1e-5, abs=1e-6)
+    assert float(found) == pytest.approx(loss.value, rel=1e-6, abs=NOISE)
     assert float((gradient - wanted).norm() / wanted.norm()) < 1e-5
     assert trainer._metrics["train"]["kl"][-1] == pytest.approx(loss.kl, rel=1e-4)
 
@@ -238,7 +240,7 @@ def test_trls_own_trainer_gives_the_same_loss_with_its_own_forward_pass(bench, l
     )
     batch |= concatenated(inputs) | {"mm_token_type_ids": types, "num_images": [1] * len(inputs)}
     assert float(stock.compute_loss(stock.model, batch)) == pytest.approx(
-        float(ours.compute_loss(ours.model, bench.batch)), rel=1e-5, abs=1e-6
+        float(ours.compute_loss(ours.model, bench.batch)), rel=1e-6, abs=NOISE
     )
 
 
@@ -337,7 +339,7 @@ def test_a_masked_completion_takes_no_part(bench) -> None:
         old_BT=bench.padded(bench.old[:1]).numpy(),
         reference_BT=bench.padded(bench.reference[:1]).numpy(),
     )
-    assert float(found) == pytest.approx(loss.value, rel=1e-5, abs=1e-6)
+    assert float(found) == pytest.approx(loss.value, rel=1e-6, abs=NOISE)
 
 
 def test_a_loss_that_is_not_finite_names_the_rows(bench) -> None:
