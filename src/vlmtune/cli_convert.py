@@ -9,19 +9,12 @@ Nothing heavy is imported for --help.
 """
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmtune.cli_messages import (
-    INTERRUPTED,
-    complain,
-    complain_missing,
-    unknown_flag,
-    with_underscores,
-)
-from vlmtune.errors import ConfigError, VlmtuneError
+from vlmtune.cli_messages import read_flags, run_script
+from vlmtune.errors import ConfigError
 
 if TYPE_CHECKING:
     from vlmtune.training.conversion import Conversion
@@ -47,19 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 written, 1 what was written is not what it should be, 2 a user's mistake,
         130 Ctrl-C.
     """
-    words = with_underscores(sys.argv[1:] if argv is None else argv)
-    if "-h" in words or "--help" in words:
-        print(f"{EXAMPLE}\n\n{_parser().format_help()}")
-        return 0
-    try:
-        return _run(parse(words))
-    except VlmtuneError as error:
-        return complain(error)
-    except ModuleNotFoundError as error:
-        return complain_missing(error)
-    except KeyboardInterrupt:
-        print("Interrupted: nothing was written", file=sys.stderr)
-        return INTERRUPTED
+    return run_script(
+        argv,
+        help_text=_help_text,
+        work=lambda words: _run(parse(words)),
+        interrupted="nothing was written",
+    )
 
 
 def parse(words: Sequence[str]) -> "Conversion":
@@ -68,13 +54,7 @@ def parse(words: Sequence[str]) -> "Conversion":
     Raises:
         ConfigError: If a flag is unknown, lacks its value or has an impossible one.
     """
-    parser = _parser()
-    try:
-        found, unknown = parser.parse_known_args(list(words))
-    except argparse.ArgumentError as error:
-        raise ConfigError(f"{error}; --help lists all flags") from None
-    if unknown:
-        raise ConfigError(unknown_flag(unknown[0], parser))
+    found = read_flags(_parser(), words)
     given: dict[str, Any] = {
         name: value for name, value in vars(found).items() if value is not None
     }
@@ -144,6 +124,11 @@ def _check_type(wanted: str | None, model: str | None) -> None:
 
 def _letters(name: str) -> str:
     return "".join(sign for sign in name.lower() if sign.isalnum())
+
+
+def _help_text() -> str:
+    """Write the help, which opens with a command that runs as it stands."""
+    return f"{EXAMPLE}\n\n{_parser().format_help()}"
 
 
 def _parser() -> argparse.ArgumentParser:

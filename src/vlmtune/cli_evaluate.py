@@ -9,7 +9,6 @@ A flag that a mode cannot use is refused, never ignored. Nothing heavy is import
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -27,14 +26,8 @@ from vlmtune.cli_evaluate_steps import (
     Request,
     run,
 )
-from vlmtune.cli_messages import (
-    INTERRUPTED,
-    complain,
-    complain_missing,
-    unknown_flag,
-    with_underscores,
-)
-from vlmtune.errors import ConfigError, VlmtuneError
+from vlmtune.cli_messages import read_flags, run_script
+from vlmtune.errors import ConfigError
 
 if TYPE_CHECKING:
     from vlmtune.config import RunConfig
@@ -73,19 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 the run failed, 2 a user's mistake, 130 Ctrl-C.
     """
-    words = with_underscores(sys.argv[1:] if argv is None else argv)
-    if "-h" in words or "--help" in words:
-        print(f"{EXAMPLE}\n\n{_parser().format_help()}")
-        return 0
-    try:
-        return run(parse(words))
-    except VlmtuneError as error:
-        return complain(error)
-    except ModuleNotFoundError as error:
-        return complain_missing(error)
-    except KeyboardInterrupt:
-        print("Interrupted: run the same command again to go on", file=sys.stderr)
-        return INTERRUPTED
+    return run_script(
+        argv,
+        help_text=_help_text,
+        work=lambda words: run(parse(words)),
+        interrupted="run the same command again to go on",
+    )
 
 
 def parse(words: Sequence[str]) -> Request:
@@ -94,13 +80,7 @@ def parse(words: Sequence[str]) -> Request:
     Raises:
         ConfigError: If a flag is unknown, lacks its value, or means nothing in this mode.
     """
-    parser = _parser()
-    try:
-        found, unknown = parser.parse_known_args(list(words))
-    except argparse.ArgumentError as error:
-        raise ConfigError(f"{error}; --help lists all flags") from None
-    if unknown:
-        raise ConfigError(unknown_flag(unknown[0], parser))
+    found = read_flags(_parser(), words)
     given = {name: value for name, value in vars(found).items() if value is not None}
     for name, reason in REFUSED.items():
         if name in given:
@@ -152,6 +132,11 @@ def _of_config(path: Path, overrides: Sequence[str]) -> tuple["RunConfig", dict[
     if "output_dir" in asked:
         asked["output_dir"] = Path(asked["output_dir"])
     return resolved.config, {"model_path": resolved.config.model.name, **asked}
+
+
+def _help_text() -> str:
+    """Write the help, which opens with a command that runs as it stands."""
+    return f"{EXAMPLE}\n\n{_parser().format_help()}"
 
 
 def _parser() -> argparse.ArgumentParser:
