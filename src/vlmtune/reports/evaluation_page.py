@@ -60,7 +60,7 @@ def comparison_page(comparison: Mapping[str, JSON]) -> str:
     return render("comparison.html", comparison=comparison, reach=reach)
 
 
-def render(template: str, **context: object) -> str:
+def render(template: str, **context: Any) -> str:
     """Fill a template with what the pages of evaluations write numbers with."""
     return pages.fill(
         template,

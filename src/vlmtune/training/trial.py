@@ -9,11 +9,11 @@ from typing import Any
 from vlmtune.config import RunConfig
 from vlmtune.data.training_sets import Track, TrainingSets
 from vlmtune.errors import RunFailed
-from vlmtune.training import dpo, grpo, lineage, sft
+from vlmtune.training import lineage
 from vlmtune.training.findings import Check, judged
+from vlmtune.training.stages import STAGES
+from vlmtune.training.work import Work
 from vlmtune.types import Stage
-
-_STAGES = {Stage.SFT: sft.train, Stage.DPO: dpo.train, Stage.GRPO: grpo.train}
 
 
 class _Steps:
@@ -66,7 +66,7 @@ def checks(config: RunConfig, backend: Any, sets: TrainingSets, track: Track) ->
         ConfigError: If the backend cannot honour a setting.
     """
     count = config.rehearsal.train_steps
-    trains = config.stage in _STAGES and config.stage.value in getattr(backend, "TRAINS", ())
+    trains = config.stage in STAGES and config.stage.value in getattr(backend, "TRAINS", ())
     if not count or not trains or backend.check_training():
         return []
     short = _shortened(config, count)
@@ -78,7 +78,8 @@ def checks(config: RunConfig, backend: Any, sets: TrainingSets, track: Track) ->
     ):
         journal = _Steps(Path(folder), advance)
         try:
-            _STAGES[config.stage](short, backend, start, sets, journal)
+            work = Work(config=short, backend=backend, start=start, sets=sets)
+            STAGES[config.stage](work, journal)
         except RunFailed as error:
             return [judged("trial_updates", str(error), fail=True)]
     return [_judged(journal.losses, count, config.stage)]
