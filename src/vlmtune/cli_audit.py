@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmtune.cli_messages import read_flags, run_script
+from vlmtune.cli_messages import flag_parser, read_flags, run_script
 from vlmtune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     return run_script(
         argv,
-        help_text=_help_text,
+        help_text=lambda: f"{EXAMPLE}\n\n{_parser().format_help()}",
         work=lambda words: _run(parse(words)),
         interrupted="nothing was written",
     )
@@ -61,23 +61,14 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     return found
 
 
-def _help_text() -> str:
-    """Write the help, which opens with a command that runs as it stands."""
-    return f"{EXAMPLE}\n\n{_parser().format_help()}"
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=SCRIPT,
-        usage="%(prog)s [flags]",
+    parser = flag_parser(
+        SCRIPT,
+        usage="[flags]",
         epilog="Dashes work too: --max-samples. Exit codes: 0 no hole, 1 a reward can be gamed or "
         "misbehaves, 2 a wrong setting.",
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
     )
     add = parser.add_argument
-    add("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="show this")
     add("--reward", nargs="+", metavar="NAME|FILE",
         help="rewards to audit: a name, a .py file, a module, or FILE.py:NAME and MODULE:NAME for "
         "a class or function; without it the config's, or combined")  # fmt: skip
@@ -174,6 +165,7 @@ def _audit(
         task = bar.add_task(subject.name, total=len(battery()))
 
         def advance(family: str, count: int) -> None:
+            """Move the bar by the attacks of a family that are done."""
             bar.update(task, advance=count, description=f"{subject.name}: {family}")
 
         return audit(

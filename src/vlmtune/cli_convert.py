@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmtune.cli_messages import read_flags, run_script
+from vlmtune.cli_messages import flag_parser, read_flags, run_script
 from vlmtune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     return run_script(
         argv,
-        help_text=_help_text,
+        help_text=lambda: f"{EXAMPLE}\n\n{_parser().format_help()}",
         work=lambda words: _run(parse(words)),
         interrupted="nothing was written",
     )
@@ -126,24 +126,15 @@ def _letters(name: str) -> str:
     return "".join(sign for sign in name.lower() if sign.isalnum())
 
 
-def _help_text() -> str:
-    """Write the help, which opens with a command that runs as it stands."""
-    return f"{EXAMPLE}\n\n{_parser().format_help()}"
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=SCRIPT,
-        usage="%(prog)s --source WHAT --output_dir FOLDER [flags]",
+    parser = flag_parser(
+        SCRIPT,
+        usage="--source WHAT --output_dir FOLDER [flags]",
         epilog="Dashes work too: --output-dir. Exit codes: 0 written, 1 what was written is not "
         "what it should be, 2 a wrong setting. Nothing is overwritten; nothing is left behind "
         "where a conversion fails.",
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
     )
     add = parser.add_argument
-    add("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="show this")
     add("--source", metavar="WHAT",
         help="a run, checkpoint or adapter; an adapter of mlx-vlm; full_weights.pt; a folder of "
         "shards (FSDP, DeepSpeed); a model folder")  # fmt: skip

@@ -26,7 +26,7 @@ from vlmtune.cli_evaluate_steps import (
     Request,
     run,
 )
-from vlmtune.cli_messages import read_flags, run_script
+from vlmtune.cli_messages import flag_parser, read_flags, run_script
 from vlmtune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     return run_script(
         argv,
-        help_text=_help_text,
+        help_text=lambda: f"{EXAMPLE}\n\n{_parser().format_help()}",
         work=lambda words: run(parse(words)),
         interrupted="run the same command again to go on",
     )
@@ -134,23 +134,14 @@ def _of_config(path: Path, overrides: Sequence[str]) -> tuple["RunConfig", dict[
     return resolved.config, {"model_path": resolved.config.model.name, **asked}
 
 
-def _help_text() -> str:
-    """Write the help, which opens with a command that runs as it stands."""
-    return f"{EXAMPLE}\n\n{_parser().format_help()}"
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=SCRIPT,
-        usage="%(prog)s [flags]",
+    parser = flag_parser(
+        SCRIPT,
+        usage="[flags]",
         epilog="Dashes work too: --max-samples. Exit codes: 0 ok, 1 failed, 2 a wrong setting. "
         "The same command again resumes a run that was stopped.",
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
     )
     add = parser.add_argument
-    add("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="show this")
     add("--config", type=Path, metavar="FILE",
         help="YAML with model.name and the section evaluation; flags win")  # fmt: skip
     add("--set", action="append", metavar="KEY=VALUE", help="any setting of that file")

@@ -106,6 +106,28 @@ def complain_missing(error: ModuleNotFoundError) -> int:
     )
 
 
+def flag_parser(script: str, *, usage: str, epilog: str) -> argparse.ArgumentParser:
+    """Begin a script's parser: errors are raised and not printed, and no flag may be shortened.
+
+    Args:
+        script: Path of the script, as it is typed.
+        usage: What stands behind it.
+        epilog: The help's last lines.
+    """
+    parser = argparse.ArgumentParser(
+        prog=script,
+        usage=f"%(prog)s {usage}",
+        epilog=epilog,
+        add_help=False,
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument(
+        "-h", "--help", action="store_true", default=argparse.SUPPRESS, help="show this"
+    )
+    return parser
+
+
 def read_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
     """Read a command line that consists of flags only.
 
