@@ -114,11 +114,13 @@ def contenders(
     settings = {"max_tokens": max_tokens, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
 
     def ours(turn: int) -> int:
+        """Draw all groups with the house's generator; returns tokens drawn."""
         sampling = Sampling(samples=samples, max_tokens=max_tokens, temperature=1.0, seed=turn)
         groups = generator.generate(prompts, sampling)
         return sum(len(completion.token_ids) for group in groups for completion in group)
 
     def one_by_one(turn: int) -> int:
+        """Draw every answer with a call of its own; returns tokens drawn."""
         mx.random.seed(turn)
         return sum(
             mlx_vlm.generate(
@@ -129,6 +131,7 @@ def contenders(
         )
 
     def batched(turn: int) -> int:
+        """Draw all answers in the peer's batch, prompts repeated; returns tokens drawn."""
         mx.random.seed(turn)
         asked = [text for text in plain for _ in range(samples)]
         shown = [picture for picture in pictures for _ in range(samples)]

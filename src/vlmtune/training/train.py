@@ -175,6 +175,7 @@ def _recorded(
     started = time.perf_counter()
 
     def write(more: dict[str, JSON]) -> None:
+        """Write run.json with how the run stands; of several processes the first does."""
         if leads:
             write_json(place.folder / RUN, record | more)
 

@@ -37,6 +37,7 @@ def opened(config: RunConfig, *, folder: Path) -> Iterator[Tell]:
         ]
 
         def tell(numbers: Mapping[str, float], step: int) -> None:
+            """Pass numbers on to every tracker, under the names that TRL's runs have."""
             named = {_name(name): value for name, value in numbers.items()}
             for listener in listeners:
                 listener(named, step)
@@ -93,6 +94,7 @@ def _tensorboard(config: RunConfig, folder: Path) -> Iterator[Tell]:
     writer = EventFileWriter(str(folder / LOGS))
 
     def tell(numbers: Mapping[str, float], step: int) -> None:
+        """Write numbers as one event of TensorBoard."""
         values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
         event = Event(step=step, summary=Summary(value=values))
         event.wall_time = time.time()
