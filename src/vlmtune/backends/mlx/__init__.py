@@ -101,11 +101,12 @@ def check_settings(config: RunConfig) -> list[str]:
         ConfigError: If a setting cannot be honoured.
         MissingDependency: If one needs a library that is not installed.
     """
+    from vlmtune.backends import settings as shared
     from vlmtune.backends.mlx import grpo_settings, settings
 
     settings.check(config)
     own = grpo_settings.check(config) if config.stage is Stage.GRPO else []
-    return [*settings.notes(config), *own]
+    return [*shared.notes(config), *own]
 
 
 def train_sft(job: Job, start: Start) -> TrainResult:

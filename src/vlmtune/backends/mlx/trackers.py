@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmtune import config_file
-from vlmtune.backends.mlx import settings
+from vlmtune.backends.settings import trackers
 from vlmtune.config import RunConfig
 
 Tell = Callable[[Mapping[str, float], int], None]
@@ -32,8 +32,7 @@ def opened(config: RunConfig, *, folder: Path) -> Iterator[Tell]:
     kinds = {"wandb": _wandb, "tensorboard": _tensorboard, "trackio": _trackio}
     with ExitStack() as open_ones:
         listeners = [
-            open_ones.enter_context(kinds[name](config, folder))
-            for name in settings.trackers(config)
+            open_ones.enter_context(kinds[name](config, folder)) for name in trackers(config)
         ]
 
         def tell(numbers: Mapping[str, float], step: int) -> None:
