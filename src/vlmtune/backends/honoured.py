@@ -1,6 +1,6 @@
 """Who honours a setting on every backend that trains; the rest stands in each `honoured.py`.
 
-Entries are written as there: a function of `settings.py` or `backends/choices.py`, a module, a room.
+Entries are written as there: a function of settings.py or choices.py, a module, or a room.
 """
 
 from collections.abc import Mapping
