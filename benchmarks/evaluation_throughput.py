@@ -101,6 +101,7 @@ def ways_to_answer(
     ]
 
     def one_by_one(model: Any) -> list[str]:
+        """Answer each question with a call of its own, as the peer's scripts do."""
         return [
             mlx_vlm.generate(
                 model,

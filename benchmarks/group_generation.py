@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
@@ -99,12 +100,7 @@ def contenders(
         network, processor = mlx_vlm.load(str(flat), trust_remote_code=False)
     if not mx.metal.is_available():
         network.set_dtype(mx.float32)  # as ours does on a CPU
-    texts = [
-        processor.tokenizer.apply_chat_template(
-            list(prompt.messages), tokenize=False, add_generation_prompt=True
-        )
-        for prompt in prompts
-    ]
+    texts = templated(processor.tokenizer, prompts)
     # batch_generate applies the chat template itself, to one user text.
     plain = [
         "\n".join(message["content"][-1]["text"] for message in prompt.messages)
@@ -114,11 +110,13 @@ def contenders(
     settings = {"max_tokens": max_tokens, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
 
     def ours(turn: int) -> int:
+        """Draw all groups with the house's generator; returns tokens drawn."""
         sampling = Sampling(samples=samples, max_tokens=max_tokens, temperature=1.0, seed=turn)
         groups = generator.generate(prompts, sampling)
         return sum(len(completion.token_ids) for group in groups for completion in group)
 
     def one_by_one(turn: int) -> int:
+        """Draw every answer with a call of its own; returns tokens drawn."""
         mx.random.seed(turn)
         return sum(
             mlx_vlm.generate(
@@ -129,6 +127,7 @@ def contenders(
         )
 
     def batched(turn: int) -> int:
+        """Draw all answers in the peer's batch, prompts repeated; returns tokens drawn."""
         mx.random.seed(turn)
         asked = [text for text in plain for _ in range(samples)]
         shown = [picture for picture in pictures for _ in range(samples)]
@@ -143,6 +142,16 @@ def contenders(
         return response.stats.generation_tokens
 
     return {"vlmtune": ours, "mlx_vlm.generate": one_by_one, "mlx_vlm.batch_generate": batched}
+
+
+def templated(tokenizer: Any, prompts: list) -> list[str]:
+    """Write each prompt as the text that the model reads, up to where its answer begins."""
+    return [
+        tokenizer.apply_chat_template(
+            list(prompt.messages), tokenize=False, add_generation_prompt=True
+        )
+        for prompt in prompts
+    ]
 
 
 def save_pictures(prompts: list, folder: Path) -> list[str]:

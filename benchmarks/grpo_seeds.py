@@ -96,6 +96,7 @@ def _drawing(reports: Mapping[str, Any]) -> str:
     from vlmtune.reports.plots import Range
 
     def mark(name: str, one: Mapping[str, Any]) -> Mark:
+        """Write an accuracy and its 95 % interval as a mark of the plot."""
         low, high = one["wilson95"]
         return Mark(name=name, range=Range(value=one["accuracy"], low=low, high=high))
 

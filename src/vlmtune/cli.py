@@ -8,15 +8,14 @@ answers at once.
 
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmtune.cli_flags import Arguments, help_text, parse, script
-from vlmtune.cli_messages import INTERRUPTED, complain, complain_missing
-from vlmtune.errors import ConfigError, VlmtuneError
+from vlmtune.cli_messages import INTERRUPTED, run_script
+from vlmtune.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,19 +35,14 @@ def main(stage: str | None, *, checkout: Path, argv: Sequence[str] | None = None
     Returns:
         The exit code: 0 done, 1 the run or a check failed, 2 a user's mistake, 130 Ctrl-C.
     """
-    words = sys.argv[1:] if argv is None else argv
-    if "-h" in words or "--help" in words:
-        print(help_text(stage))
-        return 0
-    try:
-        return _run(parse(words, stage=stage), stage=stage, checkout=checkout, words=words)
-    except VlmtuneError as error:
-        return complain(error)
-    except ModuleNotFoundError as error:
-        return complain_missing(error)
-    except KeyboardInterrupt:
-        print("Interrupted: stopped by Ctrl-C, the run is not complete", file=sys.stderr)
-        return INTERRUPTED
+    return run_script(
+        argv,
+        help_text=lambda: help_text(stage),
+        work=lambda words: _run(
+            parse(words, stage=stage), stage=stage, checkout=checkout, words=words
+        ),
+        interrupted="stopped by Ctrl-C, the run is not complete",
+    )
 
 
 def _run(arguments: Arguments, *, stage: str | None, checkout: Path, words: Sequence[str]) -> int:

@@ -9,20 +9,13 @@ Nothing heavy is imported for --help.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmtune.cli_messages import (
-    INTERRUPTED,
-    complain,
-    complain_missing,
-    unknown_flag,
-    with_underscores,
-)
-from vlmtune.errors import ConfigError, VlmtuneError
+from vlmtune.cli_messages import flag_parser, read_flags, run_script
+from vlmtune.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,19 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 no reward can be gamed, 1 one can, or misbehaves, 2 a user's mistake,
         130 Ctrl-C.
     """
-    words = with_underscores(sys.argv[1:] if argv is None else argv)
-    if "-h" in words or "--help" in words:
-        print(f"{EXAMPLE}\n\n{_parser().format_help()}")
-        return 0
-    try:
-        return _run(parse(words))
-    except VlmtuneError as error:
-        return complain(error)
-    except ModuleNotFoundError as error:
-        return complain_missing(error)
-    except KeyboardInterrupt:
-        print("Interrupted: nothing was written", file=sys.stderr)
-        return INTERRUPTED
+    return run_script(
+        argv,
+        help_text=lambda: f"{EXAMPLE}\n\n{_parser().format_help()}",
+        work=lambda words: _run(parse(words)),
+        interrupted="nothing was written",
+    )
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -67,13 +53,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     Raises:
         ConfigError: If a flag is unknown, lacks its value or has an impossible one.
     """
-    parser = _parser()
-    try:
-        found, unknown = parser.parse_known_args(list(words))
-    except argparse.ArgumentError as error:
-        raise ConfigError(f"{error}; --help lists all flags") from None
-    if unknown:
-        raise ConfigError(unknown_flag(unknown[0], parser))
+    found = read_flags(_parser(), words)
     if not 0 <= found.margin < 1:
         raise ConfigError(f"--margin is {found.margin}; it should be from 0 to below 1")
     if found.timed_answers < 0:
@@ -82,17 +62,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=SCRIPT,
-        usage="%(prog)s [flags]",
+    parser = flag_parser(
+        SCRIPT,
+        usage="[flags]",
         epilog="Dashes work too: --max-samples. Exit codes: 0 no hole, 1 a reward can be gamed or "
         "misbehaves, 2 a wrong setting.",
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
     )
     add = parser.add_argument
-    add("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="show this")
     add("--reward", nargs="+", metavar="NAME|FILE",
         help="rewards to audit: a name, a .py file, a module, or FILE.py:NAME and MODULE:NAME for "
         "a class or function; without it the config's, or combined")  # fmt: skip
@@ -189,6 +165,7 @@ def _audit(
         task = bar.add_task(subject.name, total=len(battery()))
 
         def advance(family: str, count: int) -> None:
+            """Move the bar by the attacks of a family that are done."""
             bar.update(task, advance=count, description=f"{subject.name}: {family}")
 
         return audit(

@@ -9,19 +9,12 @@ Nothing heavy is imported for --help.
 """
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmtune.cli_messages import (
-    INTERRUPTED,
-    complain,
-    complain_missing,
-    unknown_flag,
-    with_underscores,
-)
-from vlmtune.errors import ConfigError, VlmtuneError
+from vlmtune.cli_messages import flag_parser, read_flags, run_script
+from vlmtune.errors import ConfigError
 
 if TYPE_CHECKING:
     from vlmtune.training.conversion import Conversion
@@ -47,19 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 written, 1 what was written is not what it should be, 2 a user's mistake,
         130 Ctrl-C.
     """
-    words = with_underscores(sys.argv[1:] if argv is None else argv)
-    if "-h" in words or "--help" in words:
-        print(f"{EXAMPLE}\n\n{_parser().format_help()}")
-        return 0
-    try:
-        return _run(parse(words))
-    except VlmtuneError as error:
-        return complain(error)
-    except ModuleNotFoundError as error:
-        return complain_missing(error)
-    except KeyboardInterrupt:
-        print("Interrupted: nothing was written", file=sys.stderr)
-        return INTERRUPTED
+    return run_script(
+        argv,
+        help_text=lambda: f"{EXAMPLE}\n\n{_parser().format_help()}",
+        work=lambda words: _run(parse(words)),
+        interrupted="nothing was written",
+    )
 
 
 def parse(words: Sequence[str]) -> "Conversion":
@@ -68,13 +54,7 @@ def parse(words: Sequence[str]) -> "Conversion":
     Raises:
         ConfigError: If a flag is unknown, lacks its value or has an impossible one.
     """
-    parser = _parser()
-    try:
-        found, unknown = parser.parse_known_args(list(words))
-    except argparse.ArgumentError as error:
-        raise ConfigError(f"{error}; --help lists all flags") from None
-    if unknown:
-        raise ConfigError(unknown_flag(unknown[0], parser))
+    found = read_flags(_parser(), words)
     given: dict[str, Any] = {
         name: value for name, value in vars(found).items() if value is not None
     }
@@ -147,18 +127,14 @@ def _letters(name: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=SCRIPT,
-        usage="%(prog)s --source WHAT --output_dir FOLDER [flags]",
+    parser = flag_parser(
+        SCRIPT,
+        usage="--source WHAT --output_dir FOLDER [flags]",
         epilog="Dashes work too: --output-dir. Exit codes: 0 written, 1 what was written is not "
         "what it should be, 2 a wrong setting. Nothing is overwritten; nothing is left behind "
         "where a conversion fails.",
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
     )
     add = parser.add_argument
-    add("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="show this")
     add("--source", metavar="WHAT",
         help="a run, checkpoint or adapter; an adapter of mlx-vlm; full_weights.pt; a folder of "
         "shards (FSDP, DeepSpeed); a model folder")  # fmt: skip

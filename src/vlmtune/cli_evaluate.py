@@ -9,7 +9,6 @@ A flag that a mode cannot use is refused, never ignored. Nothing heavy is import
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -27,14 +26,8 @@ from vlmtune.cli_evaluate_steps import (
     Request,
     run,
 )
-from vlmtune.cli_messages import (
-    INTERRUPTED,
-    complain,
-    complain_missing,
-    unknown_flag,
-    with_underscores,
-)
-from vlmtune.errors import ConfigError, VlmtuneError
+from vlmtune.cli_messages import flag_parser, read_flags, run_script
+from vlmtune.errors import ConfigError
 
 if TYPE_CHECKING:
     from vlmtune.config import RunConfig
@@ -73,19 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 the run failed, 2 a user's mistake, 130 Ctrl-C.
     """
-    words = with_underscores(sys.argv[1:] if argv is None else argv)
-    if "-h" in words or "--help" in words:
-        print(f"{EXAMPLE}\n\n{_parser().format_help()}")
-        return 0
-    try:
-        return run(parse(words))
-    except VlmtuneError as error:
-        return complain(error)
-    except ModuleNotFoundError as error:
-        return complain_missing(error)
-    except KeyboardInterrupt:
-        print("Interrupted: run the same command again to go on", file=sys.stderr)
-        return INTERRUPTED
+    return run_script(
+        argv,
+        help_text=lambda: f"{EXAMPLE}\n\n{_parser().format_help()}",
+        work=lambda words: run(parse(words)),
+        interrupted="run the same command again to go on",
+    )
 
 
 def parse(words: Sequence[str]) -> Request:
@@ -94,13 +80,7 @@ def parse(words: Sequence[str]) -> Request:
     Raises:
         ConfigError: If a flag is unknown, lacks its value, or means nothing in this mode.
     """
-    parser = _parser()
-    try:
-        found, unknown = parser.parse_known_args(list(words))
-    except argparse.ArgumentError as error:
-        raise ConfigError(f"{error}; --help lists all flags") from None
-    if unknown:
-        raise ConfigError(unknown_flag(unknown[0], parser))
+    found = read_flags(_parser(), words)
     given = {name: value for name, value in vars(found).items() if value is not None}
     for name, reason in REFUSED.items():
         if name in given:
@@ -155,17 +135,13 @@ def _of_config(path: Path, overrides: Sequence[str]) -> tuple["RunConfig", dict[
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=SCRIPT,
-        usage="%(prog)s [flags]",
+    parser = flag_parser(
+        SCRIPT,
+        usage="[flags]",
         epilog="Dashes work too: --max-samples. Exit codes: 0 ok, 1 failed, 2 a wrong setting. "
         "The same command again resumes a run that was stopped.",
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
     )
     add = parser.add_argument
-    add("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="show this")
     add("--config", type=Path, metavar="FILE",
         help="YAML with model.name and the section evaluation; flags win")  # fmt: skip
     add("--set", action="append", metavar="KEY=VALUE", help="any setting of that file")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlmtune.cli_messages import unknown_flag, with_underscores
+from vlmtune.cli_messages import split_flags, unknown_flag
 from vlmtune.errors import ConfigError
 
 STAGES = ("sft", "dpo", "grpo")
@@ -60,10 +60,7 @@ def parse(words: Sequence[str], *, stage: str | None) -> Arguments:
         ConfigError: If a flag is unknown, lacks its value or contradicts another.
     """
     known = parser(stage)
-    try:
-        found, rest = known.parse_known_args(with_underscores(words))
-    except argparse.ArgumentError as error:
-        raise ConfigError(f"{error}; --help lists all flags") from None
+    found, rest = split_flags(known, words)
     # Hydra's way of setting a key: the words key=value, without a flag.
     bare = [word for word in rest if "=" in word and not word.startswith("-")]
     if unknown := [word for word in rest if word not in bare]:

@@ -1,4 +1,4 @@
-"""What all commands say alike: errors in one line, unknown flags with the one that was meant."""
+"""What all commands do and say alike: help, exit codes, errors in one line, unknown flags."""
 
 import argparse
 import difflib
@@ -6,10 +6,10 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vlmtune.errors import MissingDependency, VlmtuneError
+from vlmtune.errors import ConfigError, MissingDependency, VlmtuneError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it."""
@@ -17,6 +17,42 @@ _TOGETHER = 3 * 3600.0
 """Seconds within which processes that end for one reason do so; an older mark is another run's."""
 BASE_LIBRARIES = frozenset({"jinja2", "numpy", "PIL", "pydantic", "rich", "yaml"})
 """Modules without which nothing runs; the usual reason is a Python that is not the one of setup."""
+
+
+def run_script(
+    argv: Sequence[str] | None,
+    *,
+    help_text: Callable[[], str],
+    work: Callable[[Sequence[str]], int],
+    interrupted: str,
+) -> int:
+    """Run a script from its words to its exit code; --help needs no more than its text.
+
+    Args:
+        argv: The words of the command line; None takes those of the process.
+        help_text: Writes what --help prints.
+        work: Does what the words ask for and returns the exit code.
+        interrupted: What Ctrl-C leaves behind, in half a line.
+
+    Returns:
+        The exit code: that of `work`, or the error's own, or `INTERRUPTED`.
+
+    Raises:
+        ModuleNotFoundError: If a module is missing that no installation lacks: a bug.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    if "-h" in words or "--help" in words:
+        print(help_text())
+        return 0
+    try:
+        return work(words)
+    except VlmtuneError as error:
+        return complain(error)
+    except ModuleNotFoundError as error:
+        return complain_missing(error)
+    except KeyboardInterrupt:
+        print(f"Interrupted: {interrupted}", file=sys.stderr)
+        return INTERRUPTED
 
 
 def complain(error: VlmtuneError) -> int:
@@ -68,6 +104,65 @@ def complain_missing(error: ModuleNotFoundError) -> int:
             "with .venv/bin/python"
         )
     )
+
+
+def flag_parser(script: str, *, usage: str, epilog: str) -> argparse.ArgumentParser:
+    """Begin a script's parser: errors are raised and not printed, and no flag may be shortened.
+
+    Args:
+        script: Path of the script, as it is typed.
+        usage: What stands behind it.
+        epilog: The help's last lines.
+    """
+    parser = argparse.ArgumentParser(
+        prog=script,
+        usage=f"%(prog)s {usage}",
+        epilog=epilog,
+        add_help=False,
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument(
+        "-h", "--help", action="store_true", default=argparse.SUPPRESS, help="show this"
+    )
+    return parser
+
+
+def read_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Read a command line that consists of flags only.
+
+    Args:
+        parser: Made with `exit_on_error=False`.
+        words: The command line; dashes within flags' names are fine.
+
+    Raises:
+        ConfigError: If a flag is unknown or lacks its value, or a word stands alone.
+    """
+    found, rest = split_flags(parser, words)
+    if rest:
+        raise ConfigError(unknown_flag(rest[0], parser))
+    return found
+
+
+def split_flags(
+    parser: argparse.ArgumentParser, words: Sequence[str]
+) -> tuple[argparse.Namespace, list[str]]:
+    """Read the flags of a command line that may hold other words as well.
+
+    Args:
+        parser: Made with `exit_on_error=False`.
+        words: The command line; dashes within flags' names are fine.
+
+    Returns:
+        What the flags say, and the words that belong to none, in order.
+
+    Raises:
+        ConfigError: If a flag lacks its value or has an impossible one.
+    """
+    try:
+        return parser.parse_known_args(with_underscores(words))
+    except argparse.ArgumentError as error:
+        raise ConfigError(f"{error}; --help lists all flags") from None
 
 
 def with_underscores(words: Sequence[str]) -> list[str]:

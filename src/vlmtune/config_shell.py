@@ -141,6 +141,7 @@ def _read_command(script: _Script, words: list[str], number: int) -> None:
 
 def _expanded(script: _Script, text: str, *, where: str, by_flag: bool) -> str:
     def value(found: re.Match[str]) -> str:
+        """Replace one variable by its value, and note that a flag used it."""
         name = found[1] or found[2]
         if name in script.unknown:
             raise ConfigError(

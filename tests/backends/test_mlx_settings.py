@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from vlmtune import config_consumers, config_file
 from vlmtune.backends import choices
+from vlmtune.backends import settings as shared
 from vlmtune.backends.mlx import check_settings, settings, trackers
 from vlmtune.backends.mlx.honoured import HONOURED, REFUSED
 from vlmtune.config import RunConfig
@@ -33,7 +34,7 @@ def leaves(section: type[BaseModel], prefix: str = ""):
 def produced(name: str, found: RunConfig):
     """What a function makes of a config, in a form that can be compared."""
     if name == "trackers":
-        return settings.trackers(found)
+        return shared.trackers(found)
     if name == "passes":
         return settings.passes(found, rows=9)
     room = choices if name in ("tuning", "rates") else settings
@@ -147,7 +148,7 @@ def test_a_setting_that_cannot_be_honoured_is_refused_before_anything_loads(flag
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [n for n in settings.TRACKERS if not importlib.util.find_spec(n)])
+@pytest.mark.parametrize("name", [n for n in shared.TRACKERS if not importlib.util.find_spec(n)])
 def test_a_tracker_that_is_not_installed_is_missed_beforehand(name):
     with pytest.raises(MissingDependency, match=rf"needs {name}.*pip install .vlmtune\[tracking\]"):
         check_settings(config(**{f"tracking.{name}": True}))

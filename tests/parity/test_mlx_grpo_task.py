@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vlmtune.backends import policy
+from vlmtune.backends.job import Job
 from vlmtune.backends.mlx import prompt_once, trainer
 from vlmtune.backends.mlx.grpo import GrpoTask, train_grpo
 from vlmtune.backends.mlx.opening import open_model
@@ -85,7 +86,8 @@ class Bench:
     def __init__(self, folder: Path, lessons) -> None:
         settings = config()
         self.lessons = lessons[:PROMPTS]
-        self.learner = open_model(settings, Start(model="pico"), journal(folder))
+        self.book = journal(folder)
+        self.learner = open_model(settings, Start(model="pico"), self.book)
         self.move(0.02, seed=1)
         self.rollouts = []
         task = self.task(settings)
@@ -105,7 +107,8 @@ class Bench:
 
     def task(self, settings: RunConfig) -> GrpoTask:
         return GrpoTask(
-            self.learner, settings, self.lessons, [], grade=uneven,
+            self.learner, Job(config=settings, lessons=self.lessons, journal=self.book),
+            grade=uneven,
             observe=lambda rollout, *_: self.rollouts.append(rollout),
         )  # fmt: skip
 
@@ -258,7 +261,8 @@ def test_nothing_is_learned_where_every_answer_is_truncated(bench) -> None:
 def test_too_few_rows_for_an_update_are_refused(bench, tmp_path) -> None:
     with pytest.raises(DataError, match="not enough for one update"):
         train_grpo(
-            bench.learner, config(), bench.lessons[:1], [], journal(tmp_path),
+            bench.learner,
+            Job(config=config(), lessons=bench.lessons[:1], journal=journal(tmp_path)),
             grade=uneven, observe=lambda *_: None,
         )  # fmt: skip
 
@@ -273,7 +277,9 @@ class Run:
         learner = open_model(config(), Start(model="pico"), book)
         self.started = arrays(learner.weights())
         self.result = train_grpo(
-            learner, config(), lessons, lessons[:1], book, grade=uneven,
+            learner,
+            Job(config=config(), lessons=lessons, evaluation=lessons[:1], journal=book),
+            grade=uneven,
             observe=lambda rollout, step, training: self.observed.append(
                 (step, training, rollout.number, [group.row for group in rollout.groups])
             ),

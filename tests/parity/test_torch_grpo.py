@@ -15,6 +15,7 @@ from trl.trainer import grpo_trainer
 
 from vlmtune.backends import policy
 from vlmtune.backends.choices import Tuning
+from vlmtune.backends.job import Job
 from vlmtune.backends.pytorch import grpo, grpo_settings
 from vlmtune.backends.pytorch.choices import Loading
 from vlmtune.backends.pytorch.collate import concatenated
@@ -126,7 +127,7 @@ class Bench:
             advance=never,
         )  # fmt: skip
         made = grpo.build(
-            self.loaded, settings, self.lessons, [], journal, grade=grade,
+            self.loaded, Job(config=settings, lessons=self.lessons, journal=journal), grade=grade,
             observe=lambda rollout, *_: self.seen.append(rollout),
         )  # fmt: skip
         made.model.train()

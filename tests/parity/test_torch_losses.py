@@ -9,6 +9,7 @@ import torch
 
 from vlmtune import config_file
 from vlmtune.backends.choices import Tuning
+from vlmtune.backends.job import Job
 from vlmtune.backends.pytorch import dpo, sft
 from vlmtune.backends.pytorch.choices import Loading
 from vlmtune.backends.pytorch.generate import TorchGenerator
@@ -101,7 +102,9 @@ def scored(loaded, lessons, texts):
 def test_the_sft_loss_is_the_mean_over_answer_tokens(lessons, tmp_path):
     loaded = fresh(nudged=True)
     scores = scored(loaded, lessons, ANSWERS)
-    trainer = sft.build(loaded, settings("sft"), lessons, (), Quiet(tmp_path))
+    trainer = sft.build(
+        loaded, Job(config=settings("sft"), lessons=lessons, journal=Quiet(tmp_path))
+    )
     width = max(map(len, scores))
     logps = np.array([[*row, *[0.0] * (width - len(row))] for row in scores])
     marked = np.array([[1] * len(row) + [0] * (width - len(row)) for row in scores])
@@ -126,7 +129,8 @@ def test_a_dpo_loss_is_that_of_whole_answers_against_the_base(
     more = {"dpo.loss_type": kind, "dpo.label_smoothing": smoothing, "dpo.sft_weight": beside}
     config = settings("dpo", **more, **{"dpo.beta": 0.3})
     loaded = fresh(nudged=False)
-    trainer = dpo.build(loaded, config, lessons, (), Quiet(tmp_path), continued=False)
+    job = Job(config=config, lessons=lessons, journal=Quiet(tmp_path))
+    trainer = dpo.build(loaded, job, continued=False)
     assert set(loaded.network.peft_config) == {"default"}
     with torch.no_grad():
         for name, weight in loaded.network.named_parameters():
@@ -151,7 +155,8 @@ def test_a_dpo_loss_is_that_of_whole_answers_against_the_base(
 def test_a_continued_adapter_is_its_own_reference(lessons, tmp_path):
     loaded = fresh(nudged=True)
     reference = [[sum(r) for r in scored(loaded, lessons, t)] for t in (ANSWERS, WORSE)]
-    trainer = dpo.build(loaded, settings("dpo"), lessons, (), Quiet(tmp_path), continued=True)
+    job = Job(config=settings("dpo"), lessons=lessons, journal=Quiet(tmp_path))
+    trainer = dpo.build(loaded, job, continued=True)
     assert loss_of(trainer) == pytest.approx(np.log(2), rel=1e-6)
     trained = [n for n, w in loaded.network.named_parameters() if w.requires_grad]
     assert trained and not any(".ref." in name for name in trained)

@@ -10,6 +10,7 @@ import torch
 
 from vlmtune import config_file
 from vlmtune.backends.choices import Tuning
+from vlmtune.backends.job import Job
 from vlmtune.backends.mlx import dpo as mlx_dpo
 from vlmtune.backends.mlx import opening, prompt_once
 from vlmtune.backends.mlx import sft as mlx_sft
@@ -107,6 +108,10 @@ def learner(tmp_path):
     return opening.open_model(settings("sft"), Start(model="pico"), Quiet(tmp_path / "mlx"))
 
 
+def job(stage, lessons, folder, **flags) -> Job:
+    return Job(config=settings(stage, **flags), lessons=lessons, journal=Quiet(folder / "mlx"))
+
+
 def nudge(learner) -> None:
     found = nudges(learner)
     now = learner.weights()
@@ -170,7 +175,7 @@ def padded(scores_BC, lengths):
 
 def test_the_sft_loss_is_the_objective_and_that_of_trl(learner, lessons, tmp_path):
     nudge(learner)
-    task = mlx_sft.SftTask(learner, settings("sft"), lessons, ())
+    task = mlx_sft.SftTask(learner, job("sft", lessons, tmp_path))
     batch = task.batch(lessons, range(4))
     loss, _, gradients = graded(learner, task)(batch)
     logps, marked = padded(
@@ -179,7 +184,10 @@ def test_the_sft_loss_is_the_objective_and_that_of_trl(learner, lessons, tmp_pat
     assert loss == pytest.approx(supervised_loss(logps, marked), rel=1e-6)
     loaded = torch_model()
     nudge_torch(loaded, learner)
-    trainer = sft.build(loaded, settings("sft", "pytorch"), lessons, (), Quiet(tmp_path / "torch"))
+    trainer = sft.build(
+        loaded,
+        Job(config=settings("sft", "pytorch"), lessons=lessons, journal=Quiet(tmp_path / "torch")),
+    )
     assert loss == pytest.approx(torch_loss(trainer), rel=1e-5)
     assert_same_gradient(gradients, loaded)
 
@@ -191,7 +199,7 @@ def test_a_dpo_loss_is_the_objective_and_that_of_trl(learner, lessons, tmp_path,
     more |= {"dpo.beta": 0.3}
     # The reference is the adapter as the run began, which adds nothing; the policy is nudged.
     nudge(learner)
-    task = mlx_dpo.DpoTask(learner, settings("dpo", **more), lessons, ())
+    task = mlx_dpo.DpoTask(learner, job("dpo", lessons, tmp_path, **more))
     batch = task.batch(lessons, range(4))
     loss, numbers, gradients = graded(learner, task)(batch)
     policy_B = prompt_once.score(learner.loaded, batch.packed).sum(axis=-1)
@@ -208,7 +216,9 @@ def test_a_dpo_loss_is_the_objective_and_that_of_trl(learner, lessons, tmp_path,
     loaded = torch_model()
     config = settings("dpo", "pytorch", **more)
     journal = Quiet(tmp_path / "torch")
-    trainer = dpo.build(loaded, config, lessons, (), journal, continued=False)
+    trainer = dpo.build(
+        loaded, Job(config=config, lessons=lessons, journal=journal), continued=False
+    )
     nudge_torch(loaded, learner)
     assert loss == pytest.approx(torch_loss(trainer), rel=1e-5)
     assert_same_gradient(gradients, loaded)
@@ -232,10 +242,12 @@ def test_twenty_updates_from_one_adapter_end_in_one_adapter(lessons, tmp_path):
     }
     journal = Quiet(tmp_path / "mlx")
     learner = opening.open_model(settings("sft", **flags), Start(model="pico"), journal)
-    mlx_sft.train_sft(learner, settings("sft", **flags), lessons, (), journal)
+    mlx_sft.train_sft(
+        learner, Job(config=settings("sft", **flags), lessons=lessons, journal=journal)
+    )
     other, loaded = Quiet(tmp_path / "torch"), torch_model()
     config = settings("sft", "pytorch", **flags)
-    trainer = sft.build(loaded, config, lessons, (), other)
+    trainer = sft.build(loaded, Job(config=config, lessons=lessons, journal=other))
     trainer.train()
     assert len(journal.losses) == 20
     assert journal.losses == pytest.approx(other.losses[:20], rel=1e-3)
@@ -249,6 +261,6 @@ def test_twenty_updates_from_one_adapter_end_in_one_adapter(lessons, tmp_path):
 
 def test_both_engines_read_the_rows_in_one_order(lessons, tmp_path):
     config = settings("sft", "pytorch", **{"training.batch_size": 1, "seed": 5})
-    trainer = sft.build(torch_model(), config, lessons, (), Quiet(tmp_path))
+    trainer = sft.build(torch_model(), Job(config=config, lessons=lessons, journal=Quiet(tmp_path)))
     read = [int(batch["row"][0]) for batch in trainer.get_train_dataloader()]
     assert read == pass_order(4, seed=5, number=0).tolist()

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vlmtune import cli_messages
 from vlmtune.config import RunConfig
-from vlmtune.errors import ConfigError, RunFailed
+from vlmtune.errors import ConfigError
 from vlmtune.training import launch
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -115,15 +114,6 @@ def test_a_signal_reaches_every_process_once(tmp_path):
     os.kill(started.pid, signal.SIGTERM)
     assert started.wait(60) == 1
     assert [place.read_text() for place in places] == ["1", "1"]
-
-
-def test_of_processes_that_fail_together_one_says_why(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli_messages.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    for rank, why in (("1", "the loss is nan on row 7"), ("0", "another process ended")):
-        monkeypatch.setenv("RANK", rank)
-        assert cli_messages.complain(RunFailed(why)) == 1
-    assert capsys.readouterr().err == "RunFailed in process 1: the loss is nan on row 7\n"
 
 
 @pytest.mark.parametrize(

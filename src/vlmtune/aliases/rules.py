@@ -145,6 +145,7 @@ def choice(names: Mapping[JSON, JSON]) -> Callable[[JSON], JSON]:
     """
 
     def convert(value: JSON) -> JSON:
+        """Look a value up by type and value, since True equals 1 and is another word."""
         known = {(type(name), name): ours for name, ours in names.items()}
         if not isinstance(value, str | bool | int | None) or (type(value), value) not in known:
             raise ValueError(f"expected one of {', '.join(map(str, names))}")

@@ -1,6 +1,10 @@
 """A generator that gives answers which were drawn before: two engines learn from the same ones."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from vlmtune.protocols import Generator
 from vlmtune.types import Completion, Encoded, Finish, ModelInfo, Prompt, Sampling
@@ -11,6 +15,14 @@ RECORDED: Mapping[str, str] = {
     "cispo_clip_ratio": "clipped",
 }
 """What trainers tell of a loss, by the names that comparisons use."""
+
+
+Answers: TypeAlias = Mapping[str, Sequence[tuple[int, ...]]]
+"""Example id -> token ids of its answers."""
+Arrays: TypeAlias = dict[str, npt.NDArray[np.float32]]
+"""Weights, gradients or numbers, by the name that both engines share."""
+Weights: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
+"""Weights to be put, by that name."""
 
 
 class Recorded:
@@ -24,7 +36,7 @@ class Recorded:
     def __init__(
         self,
         generator: Generator,
-        answers: Mapping[str, Sequence[tuple[int, ...]]],
+        answers: Answers,
         *,
         end_ids: frozenset[int],
     ) -> None:

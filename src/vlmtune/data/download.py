@@ -213,6 +213,7 @@ class _Tally:
         self.reasons: Counter[str] = Counter()
 
     def add(self, outcome: Outcome, *, fresh: bool) -> None:
+        """Count one picture; those that an earlier run fetched are not fresh."""
         self.total += 1
         self.kept += outcome.kept
         if fresh and outcome.kept:
@@ -223,6 +224,11 @@ class _Tally:
             self.unanswered += fresh and outcome.again
 
     def refuse_hopeless(self) -> None:
+        """Stop where the first pictures all went unanswered: the network is missing, not a picture.
+
+        Raises:
+            DataError: If they did.
+        """
         if self.fetched == 0 and self.unanswered >= HOPELESS:
             cause = self.reasons.most_common(1)[0][0]
             raise DataError(
@@ -231,6 +237,7 @@ class _Tally:
             )
 
     def report(self) -> PictureReport:
+        """Sum up, with the most frequent reason first."""
         return PictureReport(
             total=self.total,
             kept=self.kept,

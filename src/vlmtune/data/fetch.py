@@ -177,6 +177,7 @@ class _Line:
     cut: bool = False
 
     def hang_up(self) -> None:
+        """End the transfer from another thread; `cut` says why the reader gets no more."""
         self.cut = True
         try:
             # The plain method: an encrypted socket's own would forget its state under the reader.

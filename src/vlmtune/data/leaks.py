@@ -188,6 +188,7 @@ class _Seen:
     variants: dict[str, str] = field(default_factory=dict)
 
     def remember(self, example: Example) -> None:
+        """Enter a row that is evaluated on, by its names, its sentence and its pictures."""
         for key in _named(example):
             self.evidence.setdefault(key, example.id)
         if (variant := _vsr_variant(example)) is not None:
@@ -196,6 +197,7 @@ class _Seen:
             self.looks.remember(example, name=example.id)
 
     def leak(self, example: Example) -> Leak | None:
+        """Say which evaluated row a training row repeats, and by what; None if none."""
         found = next(self._links(example), None)
         return found and Leak(train=example.id, evaluation=found[0], why=found[1])
 
@@ -221,6 +223,7 @@ class _Looks:
     hashes: dict[str, tuple[bytes, int | None]] = field(default_factory=dict)
 
     def remember(self, example: Example, *, name: str) -> None:
+        """Enter a row's pictures under `name`."""
         for content, look in self._looked(example):
             # A picture of many rows is entered once: the others are found by its content.
             if self.contents.setdefault(content, name) != name or look is None:
@@ -230,6 +233,7 @@ class _Looks:
                 self.bands.setdefault(band, []).append(entry)
 
     def like(self, example: Example) -> Iterator[Link]:
+        """Yield the names of rows whose pictures are these, or look like them, and why."""
         for content, look in self._looked(example):
             if (other := self.contents.get(content)) is not None:
                 yield other, "the same picture"

@@ -118,6 +118,7 @@ def _task(
     known = fold("\n".join((question[:LONGEST_TEXT], *choices)))
 
     def read_answer(text: str) -> Found:
+        """Read what is claimed beside repeated questions; words that turn it leave no claim."""
         claim = without_questions(text, question)
         found = read(claim)
         turn = turned(fold(claim), known=known)
@@ -130,6 +131,7 @@ def _bounded(read: Callable[[str], Found]) -> Callable[[str], Found]:
     """Refuse answers of thousands of characters; cutting them could change what they say."""
 
     def read_short(text: str) -> Found:
+        """Read an answer whose length stays bounded after normalising too."""
         if len(text) > LONGEST_ANSWER:
             text = _shrunk(text)
         # Some single characters are a whole sentence once they are normalised.

@@ -72,6 +72,7 @@ def merge(
     lost: list[str] = []
 
     def produce(name: str) -> bytes:
+        """Write one tensor, merged where the adapter has a layer for it, and note if it moved."""
         entry, (wanted, _) = weights[name], plan[name]
         if name not in steps:
             return entry.data() if wanted == entry.kind else encoded(entry.floats(), wanted)
@@ -162,6 +163,7 @@ def _found(
 
 def _adder(layer: AdapterLayer) -> Callable[[Array], Array]:
     def add(weight: Array) -> Array:
+        """Add the layer's product to a weight, float32, and rescale its rows where it is DoRA."""
         total: Array = weight + np.float32(layer.scale) * (layer.b @ layer.a)
         if layer.magnitude is None:
             return total

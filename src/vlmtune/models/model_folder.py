@@ -124,6 +124,7 @@ def write_weights(
     """
 
     def counted(name: str) -> bytes:
+        """Write one tensor and count it."""
         data = produce(name)
         progress(1)
         return data

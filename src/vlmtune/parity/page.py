@@ -107,6 +107,7 @@ def _panel(title: str, engines: Mapping[str, Sequence[float]]) -> list[str]:
     count = max(len(line) for line in engines.values())
 
     def at(update: int, value: float) -> str:
+        """Place a loss in the plot, as "x,y" in pixels."""
         x = _LEFT + (_WIDTH - _LEFT - 14) * update / max(1, count - 1)
         return f"{x:.1f},{_TOP + (_HEIGHT - _TOP) * (high - value) / (high - low):.1f}"
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vlmtune.backends.job import Job
 from vlmtune.backends.rollouts import advantages
 from vlmtune.config import RewardConfig
 from vlmtune.parity import assignment
@@ -149,13 +150,17 @@ class _Work:
             self._note("start", start)
             old = assignment.moved(start, seed=1, spread=assignment.OLD_SPREAD)
             trainee.put(old)
-            loss, gradient = trainee.sft(config, assignment.supervised(), journal)
+            loss, gradient = trainee.sft(
+                Job(config=config, lessons=assignment.supervised(), journal=journal)
+            )
             self._graded("sft", loss, gradient)
             for name in self._size.dpo:
                 config = assignment.config(
                     self._backend, "dpo", beta=0.3, **assignment.DPO_LOSSES[name]
                 )
-                loss, gradient = trainee.dpo(config, assignment.pairs(), journal, now=old)
+                loss, gradient = trainee.dpo(
+                    Job(config=config, lessons=assignment.pairs(), journal=journal), now=old
+                )
                 self._graded(f"dpo/{name}", loss, gradient)
             self._grpo(trainee, journal, old)
 
@@ -170,9 +175,7 @@ class _Work:
                 beta=beta,
             )
             loss, gradient, numbers = trainee.grpo(
-                config,
-                assignment.grouped(),
-                journal,
+                Job(config=config, lessons=assignment.grouped(), journal=journal),
                 answers=self._by_prompt(),
                 grade=assignment.uneven,
                 old=old,
@@ -195,7 +198,9 @@ class _Work:
             journal = _journal(folder)
             trainee = self._engine.Trainee(config, "pico", journal)
             trainee.train(
-                config, lessons, journal, answers=self._by_prompt(), grade=assignment.uneven
+                Job(config=config, lessons=lessons, journal=journal),
+                answers=self._by_prompt(),
+                grade=assignment.uneven,
             )
             lines = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
         self._note(f"updates/{stage}/adapter", trainee.weights())

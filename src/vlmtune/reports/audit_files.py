@@ -1,12 +1,12 @@
 """The files that a reward bench leaves behind, each whole or not there."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vlmtune.errors import DataError, RunFailed
+from vlmtune.errors import DataError
 from vlmtune.reports import thumbnails
 from vlmtune.reports.audit_page import audit_page, shown_images
+from vlmtune.reports.files import as_json, write_whole
 from vlmtune.types import JSON, ImageRef
 
 FILES = ("report.json", "report.html")
@@ -29,19 +29,10 @@ def write_audit(
         RunFailed: If the folder cannot be written.
     """
     texts = {
-        "report.json": json.dumps(report, indent=1, allow_nan=False) + "\n",
+        "report.json": as_json(report),
         "report.html": audit_page(report, _pictures(report, images)),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            part = folder / f"{name}.part"
-            part.write_text(texts[name], encoding="utf-8", errors="replace")
-            part.replace(folder / name)
-    except OSError as error:
-        raise RunFailed(
-            f"{folder} cannot be written ({error.strerror}); free some space"
-        ) from error
+    write_whole(folder, texts)
     return folder / "report.html"
 
 

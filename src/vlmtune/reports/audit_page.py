@@ -2,15 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from vlmtune.reports import audit_plots
-from vlmtune.reports.html import policy
+from vlmtune.reports import audit_plots, pages
 from vlmtune.reports.thumbnails import Thumbnail
 from vlmtune.types import JSON
 
@@ -42,30 +37,18 @@ def audit_page(
     Returns:
         One HTML document that needs no network.
     """
-    folder = resources.files("vlmtune.reports") / "templates"
-    style = "\n".join((folder / name).read_text(encoding="utf-8") for name in STYLES)
-    script = (folder / SCRIPT).read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vlmtune.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     rewards = [_reward(one, number) for number, one in enumerate(report["rewards"])]
-    text = environment.get_template(TEMPLATE).render(
+    return pages.fill(
+        TEMPLATE,
+        styles=STYLES,
+        script=SCRIPT,
         report=report,
         rewards=rewards,
         pictures=pictures,
         title=f"Reward bench: {', '.join(one['reward'] for one in report['rewards'])}",
-        policy=policy(style, script),
-        style=Markup(style),
-        script=Markup(script),
         icons=ICONS,
         settings=json.dumps(report["options"], indent=2, ensure_ascii=False),
     )
-    # A lone surrogate in a dataset's text must not cost the page.
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def shown_images(report: Mapping[str, JSON]) -> list[str]:

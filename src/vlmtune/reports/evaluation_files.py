@@ -1,13 +1,13 @@
 """The files that an evaluation leaves behind, each whole or not there."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vlmtune.errors import ConfigError, RunFailed
+from vlmtune.errors import ConfigError
 from vlmtune.evaluation.score import Result
 from vlmtune.reports.evaluation_page import comparison_page, evaluation_page
 from vlmtune.reports.evaluation_text import comparison_text, evaluation_text
+from vlmtune.reports.files import as_json, part_of, write_whole
 from vlmtune.types import JSON
 
 EVALUATION = ("report.json", "report.md", "report.html", "eval_results.json")
@@ -28,7 +28,7 @@ def refuse_foreign(folder: Path, *, ours: Sequence[str]) -> None:
         return
     if not folder.is_dir():
         raise ConfigError(f"--output_dir {folder} is a file; choose another")
-    known = {*ours, *(f"{name}.part" for name in ours)}
+    known = {*ours, *map(part_of, ours)}
     others = sorted(file.name for file in folder.iterdir() if file.name not in known)
     if others:
         raise ConfigError(
@@ -48,12 +48,12 @@ def write_evaluation(folder: Path, report: Mapping[str, JSON], results: Sequence
     """
     seed_004 = {result.name: _as_seed_004(result) for result in results}
     texts = {
-        "report.json": _json(report),
-        "eval_results.json": _json(seed_004),
+        "report.json": as_json(report),
+        "eval_results.json": as_json(seed_004),
         "report.md": evaluation_text(report),
         "report.html": evaluation_page(report, results),
     }
-    _write(folder, texts)
+    write_whole(folder, texts)
     return folder / "report.html"
 
 
@@ -67,11 +67,11 @@ def write_comparison(folder: Path, comparison: Mapping[str, JSON]) -> Path:
         RunFailed: If the folder cannot be written.
     """
     texts = {
-        "compare.json": _json(comparison),
+        "compare.json": as_json(comparison),
         "compare.md": comparison_text(comparison),
         "compare.html": comparison_page(comparison),
     }
-    _write(folder, texts)
+    write_whole(folder, texts)
     return folder / "compare.html"
 
 
@@ -94,20 +94,3 @@ def _as_seed_004(result: Result) -> dict[str, JSON]:
             for one in result.graded
         ],
     }
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=1, allow_nan=False) + "\n"
-
-
-def _write(folder: Path, texts: Mapping[str, str]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            part = folder / f"{name}.part"
-            part.write_text(text, encoding="utf-8", errors="replace")
-            part.replace(folder / name)
-    except OSError as error:
-        raise RunFailed(
-            f"{folder} cannot be written ({error.strerror}); free some space"
-        ) from error

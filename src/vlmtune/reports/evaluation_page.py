@@ -14,6 +14,7 @@ from typing import Any
 
 from vlmtune.errors import DataError
 from vlmtune.evaluation.score import Graded, Result
+from vlmtune.reports import pages
 from vlmtune.types import JSON, ImageRef, Verdict
 
 GALLERY = 24
@@ -59,26 +60,18 @@ def comparison_page(comparison: Mapping[str, JSON]) -> str:
     return render("comparison.html", comparison=comparison, reach=reach)
 
 
-def render(template: str, **context: object) -> str:
-    """Fill a template; every value is escaped."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vlmtune.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def render(template: str, **context: Any) -> str:
+    """Fill a template with what the pages of evaluations write numbers with."""
+    return pages.fill(
+        template,
+        filters={
+            "percent": percent,
+            "points": points,
+            "probability": probability,
+            "first_group": _first_group,
+        },
+        **context,
     )
-    environment.filters |= {
-        "percent": percent,
-        "points": points,
-        "probability": probability,
-        "first_group": _first_group,
-    }
-    text: str = environment.get_template(template).render(**context)
-    # A lone surrogate in an answer must not cost the page.
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def percent(share: float | None) -> str:

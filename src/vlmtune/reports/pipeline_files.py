@@ -1,11 +1,10 @@
 """The files that tell the story of a pipeline, written again after each of its steps."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from vlmtune.errors import RunFailed
 from vlmtune.reports import pipeline_page, pipeline_story
+from vlmtune.reports.files import as_json, write_whole
 from vlmtune.types import JSON
 
 FILES = ("report.json", "report.md", "report.html", "curve.svg")
@@ -25,20 +24,12 @@ def write(folder: Path) -> dict[str, JSON]:
     """
     report = pipeline_story.collect(folder)
     texts = {
-        "report.json": json.dumps(report, indent=1, allow_nan=False) + "\n",
+        "report.json": as_json(report),
         "report.md": pipeline_page.pipeline_text(report),
         "report.html": pipeline_page.pipeline_page(report),
         "curve.svg": pipeline_page.figure(report),
     }
-    try:
-        for name in FILES:
-            part = folder / f".{name}.part"
-            part.write_text(texts[name], encoding="utf-8", errors="replace")
-            part.replace(folder / name)
-    except OSError as error:
-        raise RunFailed(
-            f"{folder} cannot be written ({error.strerror}); free some space"
-        ) from error
+    write_whole(folder, texts)
     return report
 
 

@@ -1,16 +1,13 @@
 """A pipeline as one HTML page and as Markdown: what each stage learned, and what came of it."""
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
-import jinja2
 import yaml
 from markupsafe import Markup
 
-from vlmtune.reports import pipeline_plots
+from vlmtune.reports import pages, pipeline_plots
 from vlmtune.reports.evaluation_page import percent, points, probability
-from vlmtune.reports.html import policy
 from vlmtune.reports.pipeline_plots import Mark, Track
 from vlmtune.reports.pipeline_story import CURVES, told, verdict
 from vlmtune.reports.plots import Range
@@ -32,33 +29,22 @@ def pipeline_page(report: Mapping[str, JSON]) -> str:
     Returns:
         One HTML document that needs no network.
     """
-    folder = resources.files("vlmtune.reports") / "templates"
-    style = "\n".join((folder / name).read_text(encoding="utf-8") for name in STYLES)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vlmtune.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": percent,
-        "points": points,
-        "probability": probability,
-        "minutes": minutes,
-    }
-    text = environment.get_template(TEMPLATE).render(
+    return pages.fill(
+        TEMPLATE,
+        filters={
+            "percent": percent,
+            "points": points,
+            "probability": probability,
+            "minutes": minutes,
+        },
+        styles=STYLES,
         report=report,
         title=f"{report['model']}: {' → '.join(stage['name'] for stage in report['stages'])}",
         benchmarks=[_benchmark(report, name) for name in benchmarks_of(report)],
         stages=[_stage(stage) for stage in report["stages"]],
         total=sum(report["seconds"].values()),
         settings=yaml.safe_dump(report["settings"], sort_keys=False, allow_unicode=True),
-        policy=policy(style, ""),
-        style=Markup(style),
     )
-    # A lone surrogate in a name must not cost the page.
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def pipeline_text(report: Mapping[str, JSON]) -> str:

@@ -97,6 +97,7 @@ def ladder(
     step = (width - _LEFT - _RIGHT) / len(marks)
 
     def up(share: float) -> float:
+        """Height of a share, in pixels from the top."""
         return _up(share, ticks)
 
     parts = [_text(_LEFT - 30, 18, title, "head"), *_grid(ticks, "{:.0%}", width)]
@@ -135,9 +136,11 @@ def course(track: Track, *, width: int = WIDTH) -> Markup:
     last = max(1, track.points[-1][0])
 
     def across(step: float) -> float:
+        """Place of an update, in pixels from the left."""
         return _LEFT + (width - _LEFT - _RIGHT) * step / last
 
     def path(points: Sequence[tuple[float, float]]) -> str:
+        """Write points as the attribute of a polyline, in pixels."""
         return " ".join(f"{across(x):.1f},{_up(y, ticks):.1f}" for x, y in points)
 
     smooth = moving_mean(track.points)

@@ -150,9 +150,11 @@ def curves(lines: Sequence[Curve], *, title: str, unit: str) -> Markup:
     span = (last - first) or 1.0
 
     def across(size: int) -> float:
+        """Place of a group's size on a scale of powers of two, in pixels from the left."""
         return _LEFT + (WIDTH - _LEFT - _RIGHT - 44) * (math.log2(size) - first) / span
 
     def up(share: float) -> float:
+        """Height of a share, in pixels from the top."""
         return _HEIGHT - _BOTTOM - _plot_height() * share
 
     parts = [_grid(0, 1, "{:.0%}")]

@@ -4,14 +4,9 @@ The page is written while training goes on, so it is a file of its own with no s
 """
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-
-from vlmtune.reports import gallery
-from vlmtune.reports.html import policy
+from vlmtune.reports import gallery, pages
 from vlmtune.reports.thumbnails import Thumbnail
 from vlmtune.types import JSON
 
@@ -35,23 +30,13 @@ def write_page(
         title: "GRPO, after 50 updates".
         sentence: The numbers in one sentence.
     """
-    folder = resources.files("vlmtune.reports") / "templates"
-    style = (folder / STYLE).read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vlmtune.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template(TEMPLATE).render(
+    text = pages.fill(
+        TEMPLATE,
+        styles=(STYLE,),
         title=title,
         sentence=sentence,
-        policy=policy(style, ""),
-        style=Markup(style),
         gallery=gallery.cards(samples, pictures),
     )
     building = path.with_name(f".{path.name}.building")
-    # A lone surrogate in a model's text has no UTF-8; the page shows a question mark for it.
-    building.write_bytes(text.encode("utf-8", errors="replace"))
+    building.write_bytes(text.encode("utf-8"))
     building.replace(path)

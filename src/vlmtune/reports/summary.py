@@ -227,6 +227,7 @@ def _dpo_cards(run: Mapping[str, JSON]) -> list[Card]:
     units = dict.fromkeys(run["estimates"], "pairs")
 
     def number(name: str) -> str:
+        """Write a metric in nats with its sign; "none" where it could not be measured."""
         return "none" if metrics[name] is None else plots.signed(metrics[name])
 
     return [

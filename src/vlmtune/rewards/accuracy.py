@@ -12,7 +12,7 @@ least half of its own words are the truth's.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vlmtune.config import AccuracyConfig
@@ -22,10 +22,11 @@ from vlmtune.language.doubt import denies, hedges, refuses
 from vlmtune.language.normalise import LONGEST_TEXT, fold, word_set, words_of
 from vlmtune.language.spans import find_answer, gold_text, without_section
 from vlmtune.language.turns import turned
-from vlmtune.rewards.columns import Row, row_of, rows_of
-from vlmtune.rewards.grading import EXPLAIN, Completion, completion_text, grade
+from vlmtune.rewards.columns import Row
+from vlmtune.rewards.grading import EXPLAIN, completion_text, grade
 from vlmtune.rewards.options import refuse_unknown, section
-from vlmtune.types import JSON, Example, Kind, Score
+from vlmtune.rewards.row_reward import RowReward
+from vlmtune.types import JSON, Kind, Score
 
 HALF = 0.5
 """What half of the truth's words earn, of 1."""
@@ -43,7 +44,7 @@ _EMPTY_WORDS = word_set(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccuracyReward:
+class AccuracyReward(RowReward):
     """Pays for the right answer, and half for half of its words.
 
     Attributes:
@@ -62,21 +63,12 @@ class AccuracyReward:
             raise ConfigError(f"reward.accuracy.scale is {self.scale!r}; unit or seed")
 
     @property
-    def __name__(self) -> str:
-        """TRL logs a reward under this name."""
-        return self.name
-
-    @property
     def largest(self) -> float:
         """What full marks are worth."""
         return SEED_SCALE if self.scale == "seed" else 1.0
 
-    def score(self, example: Example, completion: Completion) -> Score:
-        """Grade one completion; parts are "accuracy" (0 or 1), "partial" and "format"."""
-        return self.score_row(row_of(example, completion))
-
     def score_row(self, row: Row) -> Score:
-        """Grade one row of a trainer's batch."""
+        """Grade one row; parts are "accuracy" (0 or 1), "partial" and "format"."""
         score = grade(
             kind=row.kind,
             question=row.question,
@@ -93,12 +85,6 @@ class AccuracyReward:
             parts={"accuracy": right, "partial": partial, "format": score.parts["format"]},
             why=why,
         )
-
-    def __call__(
-        self, *, prompts: Sequence[JSON], completions: Sequence[Completion], **columns: JSON
-    ) -> list[float]:
-        """Grade a batch the way TRL asks for it; unknown columns are left alone."""
-        return [self.score_row(row).value for row in rows_of(prompts, completions, columns)]
 
 
 def _shares_half(row: Row) -> bool:

@@ -6,20 +6,21 @@ yes_no, choice, open    right or wrong
 caption     right or wrong, and nothing for tags: captions are asked for without them
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vlmtune.language.answers import infer_kind
-from vlmtune.rewards.columns import Row, row_of, rows_of
+from vlmtune.rewards.columns import Row
 from vlmtune.rewards.counting import CLOSE_COUNT, CountingRewardFunction
-from vlmtune.rewards.grading import FORMAT_WEIGHT, Completion, check_weights
+from vlmtune.rewards.grading import FORMAT_WEIGHT, check_weights
 from vlmtune.rewards.options import refuse_unknown
+from vlmtune.rewards.row_reward import RowReward
 from vlmtune.rewards.spatial import SpatialRewardFunction
-from vlmtune.types import JSON, Example, Kind, Score
+from vlmtune.types import JSON, Kind, Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CombinedRewardFunction:
+class CombinedRewardFunction(RowReward):
     """Pays each row by its kind.
 
     Attributes:
@@ -38,15 +39,6 @@ class CombinedRewardFunction:
     def __post_init__(self) -> None:
         check_weights(format_weight=self.format_weight, close_count=self.close_count)
 
-    @property
-    def __name__(self) -> str:
-        """TRL logs a reward under this name."""
-        return self.name
-
-    def score(self, example: Example, completion: Completion) -> Score:
-        """Grade one completion by the example's kind."""
-        return self.score_row(row_of(example, completion))
-
     def score_row(self, row: Row) -> Score:
         """Grade one row of a trainer's batch by its kind, guessed where the row has none."""
         kind = row.kind or infer_kind(
@@ -57,12 +49,6 @@ class CombinedRewardFunction:
             return SpatialRewardFunction(format_weight=weight).score_row(row)
         counting = CountingRewardFunction(format_weight=weight, close_count=self.close_count)
         return counting.score_row(row)
-
-    def __call__(
-        self, *, prompts: Sequence[JSON], completions: Sequence[Completion], **columns: JSON
-    ) -> list[float]:
-        """Grade a batch the way TRL asks for it; unknown columns are left alone."""
-        return [self.score_row(row).value for row in rows_of(prompts, completions, columns)]
 
 
 def build(options: Mapping[str, JSON]) -> CombinedRewardFunction:

@@ -5,20 +5,21 @@ gold 3    '4'             accuracy 0, close 0.2
 gold 3    '3 or 4', '2-4', 'about 3', '2, 3, 4'    nothing: only one number can be close
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vlmtune.rewards.columns import Row, row_of, rows_of
-from vlmtune.rewards.grading import FORMAT_WEIGHT, Completion, check_weights, grade
+from vlmtune.rewards.columns import Row
+from vlmtune.rewards.grading import FORMAT_WEIGHT, check_weights, grade
 from vlmtune.rewards.options import refuse_unknown
-from vlmtune.types import JSON, Example, Score
+from vlmtune.rewards.row_reward import RowReward
+from vlmtune.types import JSON, Score
 
 CLOSE_COUNT = 0.2
 """Default credit of a single count that is off by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CountingRewardFunction:
+class CountingRewardFunction(RowReward):
     """Pays for the exact count; other kinds of rows are graded by their own kind.
 
     Attributes:
@@ -37,17 +38,8 @@ class CountingRewardFunction:
     def __post_init__(self) -> None:
         check_weights(format_weight=self.format_weight, close_count=self.close_count)
 
-    @property
-    def __name__(self) -> str:
-        """TRL logs a reward under this name."""
-        return self.name
-
-    def score(self, example: Example, completion: Completion) -> Score:
-        """Grade one completion; parts are "accuracy", "close" and "format"."""
-        return self.score_row(row_of(example, completion))
-
     def score_row(self, row: Row) -> Score:
-        """Grade one row of a trainer's batch."""
+        """Grade one row; parts are "accuracy", "close" and "format"."""
         return grade(
             kind=row.kind,
             question=row.question,
@@ -57,12 +49,6 @@ class CountingRewardFunction:
             format_weight=self.format_weight,
             close_count=self.close_count,
         )
-
-    def __call__(
-        self, *, prompts: Sequence[JSON], completions: Sequence[Completion], **columns: JSON
-    ) -> list[float]:
-        """Grade a batch the way TRL asks for it; unknown columns are left alone."""
-        return [self.score_row(row).value for row in rows_of(prompts, completions, columns)]
 
 
 def build(options: Mapping[str, JSON]) -> CountingRewardFunction:

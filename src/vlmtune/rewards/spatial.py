@@ -5,26 +5,26 @@ gold 'left of'    'The dog is to the right of the cat.'   exact 0, relation 1, a
 gold 'left of'    'left or right'                         all 0
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from vlmtune.language.normalise import plain
 from vlmtune.language.spans import find_answer, gold_text
-from vlmtune.rewards.columns import Row, row_of, rows_of
+from vlmtune.rewards.columns import Row
 from vlmtune.rewards.grading import (
     FORMAT_WEIGHT,
-    Completion,
     check_weights,
     completion_text,
     grade,
 )
 from vlmtune.rewards.options import refuse_unknown
-from vlmtune.types import JSON, Example, Score
+from vlmtune.rewards.row_reward import RowReward
+from vlmtune.types import JSON, Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpatialRewardFunction:
+class SpatialRewardFunction(RowReward):
     """Pays for the right relation, in any words; other kinds of rows are graded by their own kind.
 
     Attributes:
@@ -41,17 +41,8 @@ class SpatialRewardFunction:
     def __post_init__(self) -> None:
         check_weights(format_weight=self.format_weight, close_count=0.0)
 
-    @property
-    def __name__(self) -> str:
-        """TRL logs a reward under this name."""
-        return self.name
-
-    def score(self, example: Example, completion: Completion) -> Score:
-        """Grade one completion; parts are "accuracy", "exact", "relation" and "format"."""
-        return self.score_row(row_of(example, completion))
-
     def score_row(self, row: Row) -> Score:
-        """Grade one row of a trainer's batch."""
+        """Grade one row; parts are "accuracy", "exact", "relation" and "format"."""
         score = grade(
             kind=row.kind,
             question=row.question,
@@ -65,12 +56,6 @@ class SpatialRewardFunction:
         exact = accuracy and _words(row) == plain(gold_text(str(row.answer)))
         parts = {**score.parts, "exact": float(exact), "relation": accuracy}
         return replace(score, parts=MappingProxyType(parts))
-
-    def __call__(
-        self, *, prompts: Sequence[JSON], completions: Sequence[Completion], **columns: JSON
-    ) -> list[float]:
-        """Grade a batch the way TRL asks for it; unknown columns are left alone."""
-        return [self.score_row(row).value for row in rows_of(prompts, completions, columns)]
 
 
 def _words(row: Row) -> str:

@@ -213,6 +213,7 @@ def _assemble(asked: Conversion, source: Path, console: Console) -> str:
     bar: list[AbstractContextManager[Callable[[int], None]]] = []
 
     def count(tensors: int) -> Callable[[int], None]:
+        """Open the bar once the number of tensors is known, and return what moves it."""
         bar.append(Tracks(console)("writing tensors", tensors))
         return bar[0].__enter__()
 

@@ -2,37 +2,30 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-from vlmtune.config import RunConfig
-from vlmtune.data.training_sets import TrainingSets
+from vlmtune.backends.job import Job
 from vlmtune.errors import RewardError
 from vlmtune.language import prompts
 from vlmtune.protocols import Journal
 from vlmtune.rewards import build_reward
 from vlmtune.training.grading import Graded, grade_groups
 from vlmtune.training.samples import SampleBook
-from vlmtune.types import Completion, Example, Lesson, Prompt, Score, Start, TrainResult
+from vlmtune.training.work import Work
+from vlmtune.types import Completion, Example, Lesson, Prompt, Score, TrainResult
 
 
-def train(
-    config: RunConfig, backend: Any, start: Start, sets: TrainingSets, journal: Journal
-) -> TrainResult:
+def train(work: Work, journal: Journal) -> TrainResult:
     """Word the rows, build the reward and hand both to the backend.
 
     Args:
-        config: A checked config.
-        backend: A package in `vlmtune.backends` that trains this stage.
-        start: What to load.
-        sets: The rows.
-        journal: The run.
+        work: The stage, its rows among it.
+        journal: The run; answers are recorded in its folder.
 
     Raises:
         ConfigError: If the reward is unknown or needs a column that the rows lack.
         DataError: If the rows have nothing that the reward could grade against.
     """
-    trained = list(sets.train.examples)
-    held = [] if sets.evaluation is None else list(sets.evaluation.examples)
+    config, trained, held = work.config, work.trained, work.held
     reward = build_reward(config.reward, examples=trained)
     examples = {example.id: example for example in (*trained, *held)}
     book = SampleBook(journal.folder, config, examples)
@@ -46,15 +39,13 @@ def train(
         _refuse_unnumbered(reward.name, graded)
         return graded.scores
 
-    result: TrainResult = backend.train_grpo(
-        config,
-        start,
-        questions(trained, style=config.prompt.style),
-        questions(held, style=config.prompt.style),
-        journal,
-        grade=grade,
-        observe=book.write,
+    job = Job(
+        config=config,
+        lessons=questions(trained, style=config.prompt.style),
+        evaluation=questions(held, style=config.prompt.style),
+        journal=journal,
     )
+    result: TrainResult = work.backend.train_grpo(job, work.start, grade=grade, observe=book.write)
     return result
 
 

@@ -166,6 +166,7 @@ def _free_port() -> int:
 
 def _waited(running: Sequence["subprocess.Popen[bytes]"]) -> int:
     def pass_on(number: int, frame: FrameType | None) -> None:
+        """Hand a signal to the processes that still run, so that each can save."""
         for process in running:
             if process.poll() is None:
                 process.send_signal(number)

@@ -2,8 +2,28 @@
 
 from collections.abc import Sequence
 
+from vlmtune.backends.job import Job
 from vlmtune.language import prompts
+from vlmtune.protocols import Journal
+from vlmtune.training.work import Work
 from vlmtune.types import Example, Lesson, Stage
+
+
+def worded(work: Work, journal: Journal) -> Job:
+    """Word the rows of a stage that learns from their answers.
+
+    Args:
+        work: The stage, its rows among it.
+        journal: The run.
+    """
+    config = work.config
+    style, stage = config.prompt.style, config.stage
+    return Job(
+        config=config,
+        lessons=lessons(work.trained, style=style, stage=stage),
+        evaluation=lessons(work.held, style=style, stage=stage),
+        journal=journal,
+    )
 
 
 def lessons(examples: Sequence[Example], *, style: str, stage: Stage) -> list[Lesson]:

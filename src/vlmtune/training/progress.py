@@ -27,6 +27,7 @@ class Tracks:
             tasks: list[int] = []
 
             def place(done: int, total: int) -> None:
+                """Show how many updates are done; the bar appears with the first."""
                 if not tasks:
                     tasks.append(int(progress.add_task("updates", total=total)))
                 progress.update(tasks[0], completed=done, total=total)  # type: ignore[arg-type]

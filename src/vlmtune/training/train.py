@@ -25,17 +25,16 @@ from vlmtune.config import RunConfig
 from vlmtune.data.training_sets import TrainingSets, load_training_sets
 from vlmtune.errors import BackendUnavailable, ConfigError, DataError, MissingDependency
 from vlmtune.models.resolve import resolve
-from vlmtune.training import checkpoints, dpo, grpo, health, lineage, run_folder, sft
+from vlmtune.training import checkpoints, health, lineage, run_folder
 from vlmtune.training.findings import Check, Status
 from vlmtune.training.journal import METRICS, RunJournal
 from vlmtune.training.progress import Tracks
 from vlmtune.training.row_sets import data_record
 from vlmtune.training.run_directory import RUN, write_json
+from vlmtune.training.stages import STAGES
 from vlmtune.training.versions import versions
-from vlmtune.types import JSON, Stage, Start, TrainResult
-
-STAGES = {Stage.SFT: sft.train, Stage.DPO: dpo.train, Stage.GRPO: grpo.train}
-"""Stage -> what calls the backend with its rows."""
+from vlmtune.training.work import Work
+from vlmtune.types import JSON, Stage, TrainResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +101,8 @@ def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Tr
             "data": data_record(sets),
             "notes": said,
         }
-        trained = _recorded(_Work(config, backend, start, sets, team), place, record, tracks)
+        work = Work(config=config, backend=backend, start=start, sets=sets)
+        trained = _recorded(work, place, record, tracks, leads=team.rank == 0)
     _tell(trained, console, config=config)
     return trained
 
@@ -163,29 +163,19 @@ def _check_evaluation(config: RunConfig, sets: TrainingSets) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What a stage is called with."""
-
-    config: RunConfig
-    backend: Any
-    start: Start
-    sets: TrainingSets
-    team: Team
-
-    def do(self, journal: RunJournal) -> TrainResult:
-        stage = STAGES[self.config.stage]
-        return stage(self.config, self.backend, self.start, self.sets, journal)
-
-
 def _recorded(
-    work: _Work, place: run_folder.RunFolder, record: dict[str, JSON], tracks: Tracks
+    work: Work,
+    place: run_folder.RunFolder,
+    record: dict[str, JSON],
+    tracks: Tracks,
+    *,
+    leads: bool,
 ) -> Trained:
     """Train, and write to run.json how it went, whichever way it goes."""
     started = time.perf_counter()
-    leads = work.team.rank == 0
 
     def write(more: dict[str, JSON]) -> None:
+        """Write run.json with how the run stands; of several processes the first does."""
         if leads:
             write_json(place.folder / RUN, record | more)
 
@@ -201,7 +191,7 @@ def _recorded(
         )
         try:
             with journal.listening():
-                result = work.do(journal)
+                result = STAGES[work.config.stage](work, journal)
         except BaseException as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             # Half a checkpoint is of no use, and where the disk is full this line needs its room.

@@ -9,11 +9,11 @@ from typing import Any
 from vlmtune.config import RunConfig
 from vlmtune.data.training_sets import Track, TrainingSets
 from vlmtune.errors import RunFailed
-from vlmtune.training import dpo, grpo, lineage, sft
+from vlmtune.training import lineage
 from vlmtune.training.findings import Check, judged
+from vlmtune.training.stages import STAGES
+from vlmtune.training.work import Work
 from vlmtune.types import Stage
-
-_STAGES = {Stage.SFT: sft.train, Stage.DPO: dpo.train, Stage.GRPO: grpo.train}
 
 
 class _Steps:
@@ -28,25 +28,32 @@ class _Steps:
 
     @property
     def stopping(self) -> bool:
+        """False: nobody asks a trial to end early."""
         return False
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """Nothing: its few updates are all made."""
 
     @property
     def last(self) -> Mapping[str, float]:
+        """The last value of each number, as a real journal has it."""
         return dict(self._last)
 
-    def begin(self, *, step: int, total: int) -> None: ...
+    def begin(self, *, step: int, total: int) -> None:
+        """Nothing: the bar knows its length already."""
 
     def advance(self, *, step: int) -> None:
+        """Move the bar by one update."""
         self._advance(1)
 
     def record(self, numbers: Mapping[str, float], *, step: int) -> None:
+        """Keep the numbers, and every loss in order."""
         self._last |= numbers
         if "loss" in numbers:
             self.losses.append(numbers["loss"])
 
-    def keep(self, *, step: int) -> None: ...
+    def keep(self, *, step: int) -> None:
+        """Nothing: a trial's checkpoints are thrown away."""
 
 
 def checks(config: RunConfig, backend: Any, sets: TrainingSets, track: Track) -> list[Check]:
@@ -66,7 +73,7 @@ def checks(config: RunConfig, backend: Any, sets: TrainingSets, track: Track) ->
         ConfigError: If the backend cannot honour a setting.
     """
     count = config.rehearsal.train_steps
-    trains = config.stage in _STAGES and config.stage.value in getattr(backend, "TRAINS", ())
+    trains = config.stage in STAGES and config.stage.value in getattr(backend, "TRAINS", ())
     if not count or not trains or backend.check_training():
         return []
     short = _shortened(config, count)
@@ -78,7 +85,8 @@ def checks(config: RunConfig, backend: Any, sets: TrainingSets, track: Track) ->
     ):
         journal = _Steps(Path(folder), advance)
         try:
-            _STAGES[config.stage](short, backend, start, sets, journal)
+            work = Work(config=short, backend=backend, start=start, sets=sets)
+            STAGES[config.stage](work, journal)
         except RunFailed as error:
             return [judged("trial_updates", str(error), fail=True)]
     return [_judged(journal.losses, count, config.stage)]
@@ -97,6 +105,7 @@ def _judged(found: Sequence[float], count: int, stage: Stage) -> Check:
 
 def _shortened(config: RunConfig, count: int) -> RunConfig:
     def with_(section: str, **values: object) -> Any:
+        """Copy a section with other values, unchecked: they stay within what was checked."""
         return getattr(config, section).model_copy(update=values)
 
     training: dict[str, object] = {"max_steps": count, "warmup_ratio": 0.0, "warmup_steps": 0}

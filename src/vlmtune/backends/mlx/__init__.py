@@ -7,13 +7,13 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
+from vlmtune.backends.job import Job
 from vlmtune.backends.rollouts import Grade, Observe
 from vlmtune.config import RunConfig
-from vlmtune.protocols import Generator, Journal
-from vlmtune.types import Lesson, Problem, Stage, Start, TrainResult
+from vlmtune.protocols import Generator
+from vlmtune.types import Problem, Stage, Start, TrainResult
 
 NAME = "mlx"
 TRAINS = ("sft", "dpo", "grpo")
@@ -101,28 +101,16 @@ def check_settings(config: RunConfig) -> list[str]:
         ConfigError: If a setting cannot be honoured.
         MissingDependency: If one needs a library that is not installed.
     """
+    from vlmtune.backends import settings as shared
     from vlmtune.backends.mlx import grpo_settings, settings
 
     settings.check(config)
     own = grpo_settings.check(config) if config.stage is Stage.GRPO else []
-    return [*settings.notes(config), *own]
+    return [*shared.notes(config), *own]
 
 
-def train_sft(
-    config: RunConfig,
-    start: Start,
-    lessons: Sequence[Lesson],
-    evaluation: Sequence[Lesson],
-    journal: Journal,
-) -> TrainResult:
+def train_sft(job: Job, start: Start) -> TrainResult:
     """Train on prompts and their answers, from `start` to a finished model.
-
-    Args:
-        config: A checked config.
-        start: What to load.
-        lessons: Rows to train on.
-        evaluation: Rows whose loss is measured.
-        journal: The run.
 
     Raises:
         DataError: If rows are too long and the policy is error.
@@ -132,57 +120,34 @@ def train_sft(
     """
     from vlmtune.backends.mlx.opening import fitted, open_model
 
-    learner = open_model(config, start, journal)
+    learner = open_model(job.config, start, job.journal)
     from vlmtune.backends.mlx import sft
 
-    kept, held = fitted(config, learner, lessons), fitted(config, learner, evaluation)
-    return sft.train_sft(learner, config, kept, held, journal)
+    return sft.train_sft(learner, fitted(learner, job))
 
 
-def train_dpo(
-    config: RunConfig,
-    start: Start,
-    lessons: Sequence[Lesson],
-    evaluation: Sequence[Lesson],
-    journal: Journal,
-) -> TrainResult:
+def train_dpo(job: Job, start: Start) -> TrainResult:
     """Train on chosen against rejected answers; as `train_sft` otherwise."""
     from vlmtune.backends.mlx.opening import fitted, open_model
 
-    learner = open_model(config, start, journal)
+    learner = open_model(job.config, start, job.journal)
     from vlmtune.backends.mlx import dpo
 
-    kept, held = fitted(config, learner, lessons), fitted(config, learner, evaluation)
-    return dpo.train_dpo(learner, config, kept, held, journal)
+    return dpo.train_dpo(learner, fitted(learner, job))
 
 
-def train_grpo(
-    config: RunConfig,
-    start: Start,
-    lessons: Sequence[Lesson],
-    evaluation: Sequence[Lesson],
-    journal: Journal,
-    *,
-    grade: Grade,
-    observe: Observe,
-) -> TrainResult:
+def train_grpo(job: Job, start: Start, *, grade: Grade, observe: Observe) -> TrainResult:
     """Train on groups of the model's own answers; as `train_sft` otherwise.
 
     Args:
-        config: A checked config.
+        job: Prompts to train on, and those to evaluate on.
         start: What to load.
-        lessons: Prompts to train on; their answers are not looked at.
-        evaluation: Prompts whose mean reward is measured.
-        journal: The run.
         grade: The reward.
         observe: Told of every rollout.
     """
     from vlmtune.backends.mlx.opening import fitted, open_model
 
-    learner = open_model(config, start, journal)
+    learner = open_model(job.config, start, job.journal)
     from vlmtune.backends.mlx import grpo
 
-    room = config.grpo.max_completion_length
-    kept = fitted(config, learner, lessons, room=room)
-    held = fitted(config, learner, evaluation, room=room)
-    return grpo.train_grpo(learner, config, kept, held, journal, grade=grade, observe=observe)
+    return grpo.train_grpo(learner, fitted(learner, job), grade=grade, observe=observe)

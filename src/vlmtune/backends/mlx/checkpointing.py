@@ -21,6 +21,8 @@ def enable(network: Any) -> None:
 
 def _recomputing(kind: type[Any]) -> type[Any]:
     class Recomputing(kind):  # type: ignore[misc]
+        """A layer that forgets what it computed, and computes it again for its gradient."""
+
         def __call__(self, *arguments: Any, **named: Any) -> Any:
             plain = super().__call__
             if (
@@ -31,6 +33,7 @@ def _recomputing(kind: type[Any]) -> type[Any]:
             high, low = key[0].tolist()
 
             def from_key(*inner: Any, **also: Any) -> Any:
+                """Compute with the first time's random numbers, so that dropout drops the same."""
                 mx.random.seed(high << 32 | low)
                 return plain(*inner, **also)
 

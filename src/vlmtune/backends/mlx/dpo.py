@@ -12,13 +12,13 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
+from vlmtune.backends.job import Job
 from vlmtune.backends.mlx import prompt_once
 from vlmtune.backends.mlx.learner import Learner
 from vlmtune.backends.mlx.settings import passes
 from vlmtune.backends.mlx.trainer import Work, train
 from vlmtune.backends.order import Passes, total_updates
-from vlmtune.config import DpoConfig, RunConfig
-from vlmtune.protocols import Journal
+from vlmtune.config import DpoConfig
 from vlmtune.types import JSON, Lesson, TrainResult
 
 
@@ -50,19 +50,14 @@ class DpoTask:
 
     drops = False
 
-    def __init__(
-        self,
-        learner: Learner,
-        config: RunConfig,
-        lessons: Sequence[Lesson],
-        evaluation: Sequence[Lesson],
-    ) -> None:
+    def __init__(self, learner: Learner, job: Job) -> None:
         self._learner = learner
+        config = job.config
         self._settings = config.dpo
-        self._lessons = lessons
-        self._evaluation = evaluation
+        self._lessons = job.lessons
+        self._evaluation = job.evaluation
         self._evaluated_at_once = config.evaluation.batch_size
-        self._passes: Passes = passes(config, rows=len(lessons))
+        self._passes: Passes = passes(config, rows=len(job.lessons))
         training = config.training
         total = total_updates(
             per_pass=self.updates_per_pass, passes=training.epochs, most=training.max_steps
@@ -221,12 +216,6 @@ def _losses(ratios_CB: mx.array, lengths_CB: mx.array, settings: DpoConfig) -> m
     return (1 - smoothing) * right_B + smoothing * wrong_B
 
 
-def train_dpo(
-    learner: Learner,
-    config: RunConfig,
-    lessons: Sequence[Lesson],
-    evaluation: Sequence[Lesson],
-    journal: Journal,
-) -> TrainResult:
+def train_dpo(learner: Learner, job: Job) -> TrainResult:
     """Train on chosen against rejected answers; as `sft.train_sft` otherwise."""
-    return train(learner, DpoTask(learner, config, lessons, evaluation), config, journal)
+    return train(learner, DpoTask(learner, job), job.config, job.journal)

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from vlmtune.backends.hub import upload
 from vlmtune.backends.mlx.inputs import PromptReader
 from vlmtune.backends.mlx.learner import Learner
 from vlmtune.config import RunConfig
@@ -34,8 +35,7 @@ def export(learner: Learner, config: RunConfig, folder: Path) -> None:
     for path in sorted(building.iterdir()):
         path.replace(folder / path.name)
     building.rmdir()
-    if config.save.push_to_hub and config.save.hub_model_id is not None:
-        _upload(folder, config.save.hub_model_id)
+    upload(folder, config)
 
 
 def write_processor(reader: PromptReader, source: Path, folder: Path) -> None:
@@ -63,15 +63,3 @@ def write_processor(reader: PromptReader, source: Path, folder: Path) -> None:
     if found.get("size") != size:
         changed = found | bounds | {"size": size}
         path.write_text(json.dumps(changed, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _upload(folder: Path, hub_id: str) -> None:
-    import huggingface_hub
-
-    huggingface_hub.create_repo(hub_id, exist_ok=True)
-    huggingface_hub.upload_folder(
-        repo_id=hub_id,
-        folder_path=folder,
-        allow_patterns=["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"],
-        ignore_patterns=["checkpoints/*", "run.json"],
-    )

@@ -4,23 +4,27 @@ Each becomes one line with what was being done, and what to change; the same on 
 """
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import mlx.core as mx
 
+from vlmtune.backends import failures
+from vlmtune.backends.failures import FULL, disk_full, first_line
 from vlmtune.backends.mlx.optimizer import Weights
 from vlmtune.errors import RunFailed, VlmtuneError
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 _FULL_WORDS = ("no space left", "file too large", "os error 28", "os error 27")
 _NO_MEMORY_WORDS = ("malloc", "bad_alloc", "cannot allocate", "insufficient memory")
-_LISTED = 8
 LESS = (
     "lower training.batch_size (and raise gradient_accumulation_steps), set "
     "training.gradient_checkpointing: true, model.quantization: 4bit or a smaller model.max_pixels"
 )
 """What needs less memory."""
+
+not_finite = functools.partial(failures.not_finite, setting="model.dtype")
+"""`backends.failures.not_finite` where computing happens in the format of the weights."""
 
 
 @contextmanager
@@ -40,15 +44,11 @@ def explained(update: Callable[[], int]) -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             raise RunFailed(
-                f"out of memory at update {update()}: {_first_line(error)}; {LESS}; --resume auto "
+                f"out of memory at update {update()}: {first_line(error)}; {LESS}; --resume auto "
                 "goes on from the last checkpoint"
             ) from error
         if is_disk_full(error):
-            raise RunFailed(
-                f"nothing can be written at update {update()}: {_first_line(error)}; free space, "
-                "or keep fewer checkpoints with save.keep; --resume auto goes on from the last "
-                "one, which is whole"
-            ) from error
+            raise disk_full(error, update()) from error
         raise
 
 
@@ -64,26 +64,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_disk_full(error: BaseException) -> bool:
     """Tell whether a file could not be written; safetensors has an exception of its own for it."""
     if isinstance(error, OSError):
-        return error.errno in _FULL
+        return error.errno in FULL
     said = str(error).lower()
     return type(error).__name__ == "SafetensorError" and any(word in said for word in _FULL_WORDS)
-
-
-def not_finite(what: str, step: int, names: Sequence[str]) -> RunFailed:
-    """Describe numbers that ran away; nothing was learned from them.
-
-    Args:
-        what: "the loss is nan".
-        step: Number of the update, from 1.
-        names: Ids of the rows that it was computed on.
-    """
-    shown = list(dict.fromkeys(names))
-    more = f" and {len(shown) - _LISTED} more" if len(shown) > _LISTED else ""
-    rows = f" on rows {', '.join(shown[:_LISTED])}{more}" if shown else ""
-    return RunFailed(
-        f"{what} at update {step}{rows}; lower training.learning_rate, compute in another "
-        "model.dtype, or look at these rows; checkpoints hold finite weights only"
-    )
 
 
 def lost_weight(weights: Weights) -> str:
@@ -91,9 +74,3 @@ def lost_weight(weights: Weights) -> str:
     sound = {name: mx.isfinite(weight).all() for name, weight in weights.items()}
     mx.eval(sound)
     return next((name for name, is_sound in sound.items() if not bool(is_sound)), "")
-
-
-def _first_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

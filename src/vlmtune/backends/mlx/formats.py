@@ -49,6 +49,7 @@ def store(network: Any, loading: Loading, *, folder: Path) -> None:
 
 def _fits(group: int) -> Callable[[str, Any], bool]:
     def fits(_: str, module: Any) -> bool:
+        """Tell whether a layer's width can be packed in groups of this size."""
         return isinstance(module, Linear) and module.weight.shape[1] % group == 0
 
     return fits

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from vlmtune.backends import policy
 from vlmtune.backends.groups import refuse_too_few
+from vlmtune.backends.job import Job
 from vlmtune.backends.mlx import grpo_settings, prompt_once
 from vlmtune.backends.mlx.generate import MLXGenerator
 from vlmtune.backends.mlx.learner import Learner
@@ -27,9 +28,8 @@ from vlmtune.backends.mlx.policy_loss import SHARED_LOSSES, policy_loss
 from vlmtune.backends.mlx.trainer import Work, train
 from vlmtune.backends.order import pass_order
 from vlmtune.backends.rollouts import Grade, Observe, Rollout, advantages, roll_out
-from vlmtune.config import RunConfig
-from vlmtune.protocols import Generator, Journal
-from vlmtune.types import JSON, Finish, Lesson, TrainResult
+from vlmtune.protocols import Generator
+from vlmtune.types import JSON, Finish, TrainResult
 
 Floats = npt.NDArray[np.float32]
 
@@ -78,19 +78,18 @@ class GrpoTask:
     def __init__(
         self,
         learner: Learner,
-        config: RunConfig,
-        lessons: Sequence[Lesson],
-        evaluation: Sequence[Lesson],
+        job: Job,
         *,
         grade: Grade,
         observe: Observe,
         generator: Generator | None = None,
     ) -> None:
+        config = job.config
         self.drops = not config.grpo.disable_dropout
-        self.prompts = [lesson.prompt for lesson in (*lessons, *evaluation)]
+        self.prompts = [lesson.prompt for lesson in job.rows]
         self._learner = learner
         self._config = config
-        self._trained = len(lessons)
+        self._trained = len(job.lessons)
         self._grade = grade
         self._observe = observe
         self._objective = policy.objective(config)
@@ -283,24 +282,12 @@ def _lengths(rollout: Rollout) -> dict[str, float]:
     }
 
 
-def train_grpo(
-    learner: Learner,
-    config: RunConfig,
-    lessons: Sequence[Lesson],
-    evaluation: Sequence[Lesson],
-    journal: Journal,
-    *,
-    grade: Grade,
-    observe: Observe,
-) -> TrainResult:
+def train_grpo(learner: Learner, job: Job, *, grade: Grade, observe: Observe) -> TrainResult:
     """Train on groups of the model's own answers.
 
     Args:
         learner: A model with weights that train.
-        config: A checked config.
-        lessons: Prompts to train on; their answers are not looked at.
-        evaluation: Prompts whose mean reward is measured, where `evaluation.strategy` asks for it.
-        journal: The run.
+        job: Prompts to train on, and those to evaluate on.
         grade: The reward.
         observe: Told of every rollout.
 
@@ -308,6 +295,6 @@ def train_grpo(
         DataError: If there are fewer prompts than one update takes.
         RunFailed: If the run cannot go on.
     """
-    refuse_too_few(len(lessons), grpo_settings.batches(config))
-    task = GrpoTask(learner, config, lessons, evaluation, grade=grade, observe=observe)
-    return train(learner, task, config, journal)
+    refuse_too_few(len(job.lessons), grpo_settings.batches(job.config))
+    task = GrpoTask(learner, job, grade=grade, observe=observe)
+    return train(learner, task, job.config, job.journal)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from vlmtune.backends.choices import Tuning, tuning
+from vlmtune.backends.job import Job
 from vlmtune.backends.lengths import fit, told
 from vlmtune.backends.mlx import (
     adapted,
@@ -172,26 +174,29 @@ def merge(loaded: LoadedModel, folder: Path) -> None:
         )
 
 
-def fitted(
-    config: RunConfig, learner: Learner, lessons: Sequence[Lesson], *, room: int | None = None
-) -> list[Lesson]:
+def fitted(learner: Learner, job: Job) -> Job:
     """Hold rows against the length limits, and batches of the longest against the memory.
 
-    Args:
-        config: Limits and policy.
-        learner: Counts tokens.
-        lessons: The rows.
-        room: Tokens that answers may take, where the rows' own answers do not count.
+    Returns:
+        The job with the rows that fit.
 
     Raises:
         DataError: If rows are too long and the policy is error, or none is left.
         BackendUnavailable: If a batch of the longest rows does not fit into memory.
     """
-    found = fit(lessons, learner.loaded.reader, config, room=room)
+    return replace(
+        job,
+        lessons=_fitted(learner, job, job.lessons),
+        evaluation=_fitted(learner, job, job.evaluation),
+    )
+
+
+def _fitted(learner: Learner, job: Job, lessons: Sequence[Lesson]) -> tuple[Lesson, ...]:
+    found = fit(lessons, learner.loaded.reader, job.config, room=job.room)
     for line in told(found):
         _log.warning(line)
-    _refuse_too_large(config, learner, longest=found.longest, room=room or 0)
-    return list(found.lessons)
+    _refuse_too_large(job.config, learner, longest=found.longest, room=job.room or 0)
+    return found.lessons
 
 
 def _refuse_too_large(config: RunConfig, learner: Learner, *, longest: int, room: int) -> None:

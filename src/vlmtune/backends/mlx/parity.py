@@ -11,20 +11,20 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
+from vlmtune.backends.job import Job
 from vlmtune.backends.mlx import dpo, grpo, prompt_once, sft, trainer
 from vlmtune.backends.mlx.generate import MLXGenerator
 from vlmtune.backends.mlx.learner import Learner
 from vlmtune.backends.mlx.model import LoadedModel, load
 from vlmtune.backends.mlx.opening import open_model
-from vlmtune.backends.recorded import RECORDED, Recorded
+from vlmtune.backends.recorded import RECORDED, Answers, Arrays, Recorded, Weights
 from vlmtune.backends.rollouts import Grade, Rollout
 from vlmtune.config import RunConfig
 from vlmtune.models import layer_names
 from vlmtune.models.resolve import fetch, resolve
 from vlmtune.protocols import Journal
-from vlmtune.types import Lesson, Prompt, Start
+from vlmtune.types import Prompt, Start
 
-Arrays = dict[str, npt.NDArray[np.float32]]
 _LEAVES = {"lora_a": "lora_A", "lora_b": "lora_B"}
 
 
@@ -76,42 +76,25 @@ class Trainee:
         """The adapter as it is now, by shared name."""
         return _shared(self.learner.weights())
 
-    def put(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
+    def put(self, weights: Weights) -> None:
         """Give the adapter other values."""
         own = {_shared_name(name): name for name in self.learner.weights()}
         self.learner.put({own[name]: mx.array(value) for name, value in weights.items()})
 
-    def sft(
-        self, config: RunConfig, lessons: Sequence[Lesson], journal: Journal
-    ) -> tuple[float, Arrays]:
+    def sft(self, job: Job) -> tuple[float, Arrays]:
         """Compute the loss of one batch of all rows, and its gradient by the adapter."""
-        task = sft.SftTask(self.learner, config, lessons, [])
-        return self._graded(task, [task.batch(lessons, range(len(lessons)))])
+        task = sft.SftTask(self.learner, job)
+        return self._graded(task, [task.batch(job.lessons, range(len(job.lessons)))])
 
-    def dpo(
-        self,
-        config: RunConfig,
-        lessons: Sequence[Lesson],
-        journal: Journal,
-        *,
-        now: Mapping[str, npt.NDArray[np.float32]],
-    ) -> tuple[float, Arrays]:
+    def dpo(self, job: Job, *, now: Weights) -> tuple[float, Arrays]:
         """Compute the loss of one batch of all pairs at `now`; the reference is the start."""
-        task = dpo.DpoTask(self.learner, config, lessons, [])
+        task = dpo.DpoTask(self.learner, job)
         self.put(now)
-        return self._graded(task, [task.batch(lessons, range(len(lessons)))])
+        return self._graded(task, [task.batch(job.lessons, range(len(job.lessons)))])
 
     def grpo(
-        self,
-        config: RunConfig,
-        lessons: Sequence[Lesson],
-        journal: Journal,
-        *,
-        answers: Mapping[str, Sequence[tuple[int, ...]]],
-        grade: Grade,
-        old: Mapping[str, npt.NDArray[np.float32]],
-        now: Mapping[str, npt.NDArray[np.float32]],
-    ) -> tuple[float, Arrays, dict[str, npt.NDArray[np.float32]]]:
+        self, job: Job, *, answers: Answers, grade: Grade, old: Weights, now: Weights
+    ) -> tuple[float, Arrays, Arrays]:
         """Compute the loss at `now` of answers that were drawn at `old`.
 
         Returns:
@@ -121,9 +104,7 @@ class Trainee:
         seen: list[Rollout] = []
         task = grpo.GrpoTask(
             self.learner,
-            config,
-            lessons,
-            [],
+            job,
             grade=grade,
             observe=lambda rollout, *_: seen.append(rollout),
             generator=self._recorded(answers),
@@ -140,33 +121,23 @@ class Trainee:
                 found[RECORDED[name]] = np.array(value)
         return loss, gradient, found
 
-    def train(
-        self,
-        config: RunConfig,
-        lessons: Sequence[Lesson],
-        journal: Journal,
-        *,
-        answers: Mapping[str, Sequence[tuple[int, ...]]],
-        grade: Grade,
-    ) -> None:
+    def train(self, job: Job, *, answers: Answers, grade: Grade) -> None:
         """Run the trainer of the config's stage."""
-        if config.stage == "sft":
-            sft.train_sft(self.learner, config, lessons, [], journal)
-        elif config.stage == "dpo":
-            dpo.train_dpo(self.learner, config, lessons, [], journal)
+        if job.config.stage == "sft":
+            sft.train_sft(self.learner, job)
+        elif job.config.stage == "dpo":
+            dpo.train_dpo(self.learner, job)
         else:
             task = grpo.GrpoTask(
                 self.learner,
-                config,
-                lessons,
-                [],
+                job,
                 grade=grade,
                 observe=lambda *_: None,
                 generator=self._recorded(answers),
             )
-            trainer.train(self.learner, task, config, journal)
+            trainer.train(self.learner, task, job.config, job.journal)
 
-    def _recorded(self, answers: Mapping[str, Sequence[tuple[int, ...]]]) -> Recorded:
+    def _recorded(self, answers: Answers) -> Recorded:
         loaded = self.learner.loaded
         return Recorded(MLXGenerator(loaded), answers, end_ids=loaded.end_ids)
 

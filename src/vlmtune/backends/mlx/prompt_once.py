@@ -110,6 +110,7 @@ def _log_probabilities(
     loaded: LoadedModel, hidden_NH: mx.array, labels_N: mx.array, temperature: float
 ) -> mx.array:
     def part_of(part_NH: mx.array, ids_N: mx.array) -> mx.array:
+        """Score tokens from the hidden states before them, float32 [N]."""
         return log_probabilities(loaded.logits(part_NH) / temperature, ids_N)
 
     if len(labels_N) <= SCORED_POSITIONS:

@@ -1,25 +1,24 @@
 """From the config to what this backend does; or a refusal, before anything loads.
 
     check(config)                    raises for what cannot be honoured here, beyond what
-                                     config_rules.py says of all
+                                     config_rules.py says of all, and
+                                     backends/settings.py of all that train
     loading(config), passes(config)  for opening.py and the stages
 
 The loop is ours, so most settings are read where they act. `backends/mlx/honoured.py` says for each
 setting who honours it. What belongs to PyTorch alone is refused by `config_consumers.py`.
 """
 
-import importlib.util
 from collections.abc import Mapping
 from typing import Literal
 
 from vlmtune import config_rules
-from vlmtune.backends.choices import trained_parts
+from vlmtune.backends import settings as shared
 from vlmtune.backends.mlx.loading import Loading
 from vlmtune.backends.order import Passes
-from vlmtune.config import LoraConfig, RunConfig
-from vlmtune.errors import ConfigError, MissingDependency
+from vlmtune.config import RunConfig
+from vlmtune.errors import ConfigError
 
-TRACKERS = ("wandb", "tensorboard", "trackio")
 _BITS: Mapping[str, Literal[4, 8] | None] = {"none": None, "4bit": 4, "8bit": 8}
 
 
@@ -31,44 +30,16 @@ def check(config: RunConfig) -> None:
             another.
         MissingDependency: If a setting needs a library that is not installed.
     """
-    _check_start(config)
+    shared.check_start(config)
+    shared.check_dtype(config)
     _check_formats(config)
     accumulation(config)
-    if config.model.tuning != "full" and trained_parts(config) == {"projector"}:
-        raise ConfigError(
-            f"model.tuning: {config.model.tuning} has no place when vision and language are "
-            "frozen; unfreeze one, or train the projector alone with tuning: full"
-        )
-    for name in trackers(config):
-        if importlib.util.find_spec(name) is None:
-            raise MissingDependency(
-                f"tracking.{name} needs {name}, which is not installed: pip install "
-                f"'vlmtune[tracking]'; or set tracking.{name}: false, metrics.jsonl is written "
-                "anyway"
-            )
-
-
-def _check_start(config: RunConfig) -> None:
-    model = config.model
-    if model.start_adapter != "continue" and model.start_from is None:
-        raise ConfigError(
-            f"model.start_adapter: {model.start_adapter} needs model.start_from, the run whose "
-            "adapter is meant"
-        )
-    if model.start_adapter == "merge" and model.quantization != "none":
-        raise ConfigError(
-            "model.start_adapter: merge needs weights in full precision; set model.quantization: "
-            "none, or start_adapter: continue or stack"
-        )
+    shared.check_parts(config)
+    shared.check_trackers(config)
 
 
 def _check_formats(config: RunConfig) -> None:
     model, precision = config.model, config.training.precision
-    if model.tuning == "full" and model.dtype == "fp16":
-        raise ConfigError(
-            "model.dtype: fp16 cannot be trained itself, its steps round away; use bf16 or fp32, "
-            "or model.tuning: lora"
-        )
     if precision == "fp16" and model.dtype != "fp16":
         raise ConfigError(
             "training.precision: fp16 scales losses on CUDA only; mlx computes in the format of "
@@ -86,14 +57,6 @@ def _check_formats(config: RunConfig) -> None:
             f"training.precision: {precision} over weights that train themselves in fp32 is not "
             f"supported on mlx; set model.dtype: {precision}, or precision: fp32"
         )
-
-
-def notes(config: RunConfig) -> list[str]:
-    """Say which settings have no effect in this run, and why; none is ignored in silence."""
-    found = []
-    if config.model.tuning == "full" and config.model.lora != LoraConfig():
-        found.append("model.lora has no effect: model.tuning is full, which has no adapter")
-    return found
 
 
 def loading(config: RunConfig) -> Loading:
@@ -131,8 +94,3 @@ def passes(config: RunConfig, *, rows: int) -> Passes:
         accumulation=accumulation(config),
         seed=config.seed,
     )
-
-
-def trackers(config: RunConfig) -> list[str]:
-    """Name the trackers that metrics go to; a rehearsal reports to none."""
-    return [] if config.debug else [name for name in TRACKERS if getattr(config.tracking, name)]

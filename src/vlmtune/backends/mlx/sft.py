@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
+from vlmtune.backends.job import Job
 from vlmtune.backends.mlx import prompt_once
 from vlmtune.backends.mlx.learner import Learner
 from vlmtune.backends.mlx.settings import passes
 from vlmtune.backends.mlx.trainer import Work, train
 from vlmtune.backends.order import Passes
-from vlmtune.config import RunConfig
-from vlmtune.protocols import Journal
 from vlmtune.types import JSON, Lesson, TrainResult
 
 
@@ -43,18 +42,12 @@ class SftTask:
 
     drops = True
 
-    def __init__(
-        self,
-        learner: Learner,
-        config: RunConfig,
-        lessons: Sequence[Lesson],
-        evaluation: Sequence[Lesson],
-    ) -> None:
+    def __init__(self, learner: Learner, job: Job) -> None:
         self._learner = learner
-        self._lessons = lessons
-        self._evaluation = evaluation
-        self._evaluated_at_once = config.evaluation.batch_size
-        self._passes: Passes = passes(config, rows=len(lessons))
+        self._lessons = job.lessons
+        self._evaluation = job.evaluation
+        self._evaluated_at_once = job.config.evaluation.batch_size
+        self._passes: Passes = passes(job.config, rows=len(job.lessons))
 
     @property
     def updates_per_pass(self) -> int:
@@ -120,23 +113,14 @@ class SftTask:
         """Take back nothing."""
 
 
-def train_sft(
-    learner: Learner,
-    config: RunConfig,
-    lessons: Sequence[Lesson],
-    evaluation: Sequence[Lesson],
-    journal: Journal,
-) -> TrainResult:
+def train_sft(learner: Learner, job: Job) -> TrainResult:
     """Train on prompts and their answers.
 
     Args:
         learner: A model with weights that train.
-        config: A checked config.
-        lessons: Rows to train on.
-        evaluation: Rows whose loss is measured, where `evaluation.strategy` asks for it.
-        journal: The run.
+        job: Rows with their answers.
 
     Raises:
         RunFailed: If the run cannot go on.
     """
-    return train(learner, SftTask(learner, config, lessons, evaluation), config, journal)
+    return train(learner, SftTask(learner, job), job.config, job.journal)

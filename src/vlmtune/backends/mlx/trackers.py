@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmtune import config_file
-from vlmtune.backends.mlx import settings
+from vlmtune.backends.settings import trackers
 from vlmtune.config import RunConfig
 
 Tell = Callable[[Mapping[str, float], int], None]
@@ -32,11 +32,11 @@ def opened(config: RunConfig, *, folder: Path) -> Iterator[Tell]:
     kinds = {"wandb": _wandb, "tensorboard": _tensorboard, "trackio": _trackio}
     with ExitStack() as open_ones:
         listeners = [
-            open_ones.enter_context(kinds[name](config, folder))
-            for name in settings.trackers(config)
+            open_ones.enter_context(kinds[name](config, folder)) for name in trackers(config)
         ]
 
         def tell(numbers: Mapping[str, float], step: int) -> None:
+            """Pass numbers on to every tracker, under the names that TRL's runs have."""
             named = {_name(name): value for name, value in numbers.items()}
             for listener in listeners:
                 listener(named, step)
@@ -93,6 +93,7 @@ def _tensorboard(config: RunConfig, folder: Path) -> Iterator[Tell]:
     writer = EventFileWriter(str(folder / LOGS))
 
     def tell(numbers: Mapping[str, float], step: int) -> None:
+        """Write numbers as one event of TensorBoard."""
         values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
         event = Event(step=step, summary=Summary(value=values))
         event.wall_time = time.time()

@@ -253,12 +253,14 @@ def graded(learner: Learner, task: Task) -> Graded:
     """Build the function that differentiates a task's loss by the weights that train."""
 
     def loss_of(weights: Weights, batch: Any) -> tuple[mx.array, Mapping[str, mx.array]]:
+        """Compute a batch's loss as a function of the weights, which MLX differentiates by."""
         learner.network.update(tree_unflatten(list(weights.items())))
         return task.loss(batch)
 
     differentiated = mx.value_and_grad(loss_of)
 
     def computed(batch: Any) -> tuple[float, dict[str, float], Weights]:
+        """Compute a batch's loss, numbers and gradient; the weights stay as they were."""
         weights = learner.weights()
         try:
             (loss, numbers), gradients = differentiated(weights, batch)

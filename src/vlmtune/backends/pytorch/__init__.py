@@ -7,15 +7,16 @@ import importlib.metadata
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vlmtune.backends.job import Job
 from vlmtune.backends.rollouts import Grade, Observe
 from vlmtune.backends.team import ALONE, Team
 from vlmtune.config import RunConfig
-from vlmtune.protocols import Generator, Journal
-from vlmtune.types import Lesson, Problem, Stage, Start, TrainResult
+from vlmtune.protocols import Generator
+from vlmtune.types import Problem, Stage, Start, TrainResult
 
 NAME = "pytorch"
 TRAINS = ("sft", "dpo", "grpo")
@@ -167,21 +168,8 @@ def together(config: RunConfig) -> Iterator[Team]:
     processes.leave()
 
 
-def train_sft(
-    config: RunConfig,
-    start: Start,
-    lessons: Sequence[Lesson],
-    evaluation: Sequence[Lesson],
-    journal: Journal,
-) -> TrainResult:
+def train_sft(job: Job, start: Start) -> TrainResult:
     """Train on prompts and their answers, from `start` to a finished model.
-
-    Args:
-        config: A checked config.
-        start: What to load.
-        lessons: Rows to train on.
-        evaluation: Rows whose loss is measured.
-        journal: The run.
 
     Raises:
         DataError: If rows are too long and the policy is error.
@@ -190,63 +178,40 @@ def train_sft(
     """
     from vlmtune.backends.pytorch.opening import fitted, open_model
 
-    loaded = open_model(config, start, journal)
+    loaded = open_model(job.config, start, job.journal)
     from vlmtune.backends.pytorch import sft
 
-    kept, held = fitted(config, loaded, lessons), fitted(config, loaded, evaluation)
-    return sft.train_sft(loaded, config, kept, held, journal)
+    return sft.train_sft(loaded, fitted(loaded, job))
 
 
-def train_dpo(
-    config: RunConfig,
-    start: Start,
-    lessons: Sequence[Lesson],
-    evaluation: Sequence[Lesson],
-    journal: Journal,
-) -> TrainResult:
+def train_dpo(job: Job, start: Start) -> TrainResult:
     """Train on chosen against rejected answers; as `train_sft` otherwise."""
     from vlmtune.backends.pytorch.opening import fitted, open_model
 
-    loaded = open_model(config, start, journal)
+    loaded = open_model(job.config, start, job.journal)
     from vlmtune.backends.pytorch import dpo
 
     continued = start.adapter is not None and not start.merge
-    kept, held = fitted(config, loaded, lessons), fitted(config, loaded, evaluation)
-    return dpo.train_dpo(loaded, config, kept, held, journal, continued=continued)
+    return dpo.train_dpo(loaded, fitted(loaded, job), continued=continued)
 
 
-def train_grpo(
-    config: RunConfig,
-    start: Start,
-    lessons: Sequence[Lesson],
-    evaluation: Sequence[Lesson],
-    journal: Journal,
-    *,
-    grade: Grade,
-    observe: Observe,
-) -> TrainResult:
+def train_grpo(job: Job, start: Start, *, grade: Grade, observe: Observe) -> TrainResult:
     """Train on groups of the model's own answers; as `train_sft` otherwise.
 
     Args:
-        config: A checked config.
+        job: Prompts to train on, and those to evaluate on.
         start: What to load.
-        lessons: Prompts to train on; their answers are not looked at.
-        evaluation: Prompts whose mean reward is measured.
-        journal: The run.
         grade: The reward.
         observe: Told of every rollout.
     """
     from vlmtune.backends.pytorch.opening import fitted, open_model
 
-    loaded = open_model(config, start, journal)
-    if config.hardware.use_vllm:
+    loaded = open_model(job.config, start, job.journal)
+    if job.config.hardware.use_vllm:
         from vlmtune.backends.pytorch import vllm_settings
 
         # TRL imports vLLM where there is one, and vLLM reads these when it is imported.
         os.environ.update(vllm_settings.environment())
     from vlmtune.backends.pytorch import grpo
 
-    room = config.grpo.max_completion_length
-    kept = fitted(config, loaded, lessons, room=room)
-    held = fitted(config, loaded, evaluation, room=room)
-    return grpo.train_grpo(loaded, config, kept, held, journal, grade=grade, observe=observe)
+    return grpo.train_grpo(loaded, fitted(loaded, job), grade=grade, observe=observe)

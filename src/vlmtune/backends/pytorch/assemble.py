@@ -72,6 +72,7 @@ def assemble(
     changed: list[str] = []
 
     def produce(name: str) -> bytes:
+        """Write one tensor in its planned format, and note whether training changed it."""
         tensor, wanted = found[name].detach(), plan[name][0]
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{source} has NaN or infinity in {name}; take an earlier one")

@@ -6,73 +6,49 @@ reference; full fine-tuning keeps a second model.
 """
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import trl
 
-from vlmtune.backends.choices import rates
+from vlmtune.backends.job import Job
 from vlmtune.backends.pytorch import settings, sharding
 from vlmtune.backends.pytorch.collate import Collator
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.trainer import REFERENCE, house, places, prepare, train
-from vlmtune.config import RunConfig
-from vlmtune.protocols import Journal
-from vlmtune.types import Lesson, TrainResult
+from vlmtune.types import TrainResult
 
 
-def train_dpo(
-    loaded: LoadedModel,
-    config: RunConfig,
-    lessons: Sequence[Lesson],
-    evaluation: Sequence[Lesson],
-    journal: Journal,
-    *,
-    continued: bool,
-) -> TrainResult:
+def train_dpo(loaded: LoadedModel, job: Job, *, continued: bool) -> TrainResult:
     """Train on chosen against rejected answers.
 
     Args:
         loaded: An adapted model.
-        config: A checked config.
-        lessons: Pairs to train on.
-        evaluation: Pairs whose loss is measured, where `evaluation.strategy` asks for it.
-        journal: The run.
+        job: Rows with two answers each.
         continued: Whether the adapter comes from an earlier stage.
 
     Raises:
         RunFailed: If the run cannot go on.
     """
-    trainer = build(loaded, config, lessons, evaluation, journal, continued=continued)
-    return train(trainer, loaded, config, journal)
+    trainer = build(loaded, job, continued=continued)
+    return train(trainer, loaded, job.config, job.journal)
 
 
-def build(
-    loaded: LoadedModel,
-    config: RunConfig,
-    lessons: Sequence[Lesson],
-    evaluation: Sequence[Lesson],
-    journal: Journal,
-    *,
-    continued: bool,
-) -> Any:
+def build(loaded: LoadedModel, job: Job, *, continued: bool) -> Any:
     """Build the trainer that `train_dpo` runs."""
-    rows = [*lessons, *evaluation]
-    arguments = settings.dpo_arguments(config, folder=journal.scratch, device=loaded.device)
-    all_places = places(rows)
+    arguments = settings.dpo_arguments(job.config, folder=job.journal.scratch, device=loaded.device)
+    trained, held = places(job)
     trainer = house(trl.DPOTrainer)(
         model=loaded.network,
         ref_model=None if loaded.is_adapted else _frozen(loaded.network),
         args=sharding.admit(trl.DPOConfig(**arguments)),
-        data_collator=Collator(loaded, rows, paired=True),
-        train_dataset=all_places.select(range(len(lessons))),
-        eval_dataset=all_places.select(range(len(lessons), len(rows))) if evaluation else None,
+        data_collator=Collator(loaded, job.rows, paired=True),
+        train_dataset=trained,
+        eval_dataset=held,
         processing_class=loaded.reader.processor,
     )
     if loaded.is_adapted and not continued:
         loaded.network.delete_adapter(REFERENCE)
-    names = [lesson.prompt.example_id for lesson in rows]
-    prepare(trainer, loaded, config, rates(config), journal, names=names)
+    prepare(trainer, loaded, job)
     return trainer
 
 

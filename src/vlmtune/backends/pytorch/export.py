@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from vlmtune.backends.hub import upload
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.tuning import ADAPTER
 from vlmtune.config import RunConfig
@@ -35,8 +36,7 @@ def export(
             shutil.rmtree(target)
         path.replace(target)
     building.rmdir()
-    if config.save.push_to_hub and config.save.hub_model_id is not None:
-        _upload(folder, config.save.hub_model_id)
+    upload(folder, config)
 
 
 def save(loaded: LoadedModel, folder: Path, *, weights: Weights = None) -> None:
@@ -47,15 +47,3 @@ def save(loaded: LoadedModel, folder: Path, *, weights: Weights = None) -> None:
         (folder / "README.md").unlink(missing_ok=True)
     else:
         loaded.network.save_pretrained(folder, state_dict=weights)
-
-
-def _upload(folder: Path, hub_id: str) -> None:
-    import huggingface_hub
-
-    huggingface_hub.create_repo(hub_id, exist_ok=True)
-    huggingface_hub.upload_folder(
-        repo_id=hub_id,
-        folder_path=folder,
-        allow_patterns=["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"],
-        ignore_patterns=["checkpoints/*", "run.json"],
-    )

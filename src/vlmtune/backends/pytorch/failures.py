@@ -5,20 +5,21 @@ keeps its traceback.
 """
 
 import errno
+import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from vlmtune.backends import failures
+from vlmtune.backends.failures import FULL, disk_full, first_line
 from vlmtune.backends.pytorch import processes
 from vlmtune.errors import RunFailed
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 _FULL_WORDS = ("file write failed", "no space left", "file too large", "os error 28", "os error 27")
 _NO_MEMORY_WORDS = ("can't allocate memory", "bad_alloc", "cannot allocate memory")
-_LISTED = 8
 _LESS = {
     "drawing completions": "lower hardware.generation_batch_size or grpo.max_completion_length",
     "evaluating": "lower evaluation.batch_size",
@@ -28,6 +29,9 @@ _LESS = {
 """What was being done -> what needs less memory."""
 _FUNCTIONS = {"roll_out": "drawing completions", "evaluate": "evaluating"}
 """Functions whose frames say what was being done."""
+
+not_finite = functools.partial(failures.not_finite, setting="training.precision")
+"""`backends.failures.not_finite` where computing has a format of its own."""
 
 
 @contextmanager
@@ -46,7 +50,7 @@ def explained(update: Callable[[], int]) -> Iterator[None]:
         if is_out_of_memory(error):
             raise RunFailed(_out_of_memory(error, update())) from error
         if is_disk_full(error):
-            raise RunFailed(_disk_full(error, update())) from error
+            raise disk_full(error, update()) from error
         if isinstance(error, RuntimeError) and processes.is_farewell(error):
             told = f"another process ended at update {update()}, and says why unless it was killed"
             raise RunFailed(told) from error
@@ -54,7 +58,7 @@ def explained(update: Callable[[], int]) -> Iterator[None]:
     except Exception as error:
         # safetensors has an exception of its own for a file that cannot be written.
         if is_disk_full(error):
-            raise RunFailed(_disk_full(error, update())) from error
+            raise disk_full(error, update()) from error
         raise
 
 
@@ -71,27 +75,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_disk_full(error: BaseException) -> bool:
     """Tell whether a file could not be written."""
     if isinstance(error, OSError):
-        return error.errno in _FULL
+        return error.errno in FULL
     said = str(error).lower()
     written = isinstance(error, RuntimeError) or type(error).__name__ == "SafetensorError"
     return written and any(word in said for word in _FULL_WORDS)
-
-
-def not_finite(what: str, step: int, names: Sequence[str]) -> RunFailed:
-    """Describe numbers that ran away; nothing was learned from them.
-
-    Args:
-        what: "the loss is nan".
-        step: Number of the update.
-        names: Ids of the rows that it was computed on.
-    """
-    shown = list(dict.fromkeys(names))
-    more = f" and {len(shown) - _LISTED} more" if len(shown) > _LISTED else ""
-    rows = f" on rows {', '.join(shown[:_LISTED])}{more}" if shown else ""
-    return RunFailed(
-        f"{what} at update {step}{rows}; lower training.learning_rate, compute in another "
-        "training.precision, or look at these rows; checkpoints hold finite weights only"
-    )
 
 
 def runs_away(norm: float | torch.Tensor | None) -> bool:
@@ -110,16 +97,9 @@ def lost_weight(model: Any) -> str:
 def _out_of_memory(error: BaseException, update: int) -> str:
     doing = _doing(error)
     return (
-        f"out of memory at update {update} while {doing}: {_first_line(error)}; {_LESS[doing]}, or "
+        f"out of memory at update {update} while {doing}: {first_line(error)}; {_LESS[doing]}, or "
         "use model.quantization: 4bit, a smaller model.max_pixels or a smaller model; --resume "
         "auto goes on from the last checkpoint"
-    )
-
-
-def _disk_full(error: BaseException, update: int) -> str:
-    return (
-        f"nothing can be written at update {update}: {_first_line(error)}; free space, or keep "
-        "fewer checkpoints with save.keep; --resume auto goes on from the last one, which is whole"
     )
 
 
@@ -132,9 +112,3 @@ def _doing(error: BaseException) -> str:
             return _FUNCTIONS[name]
         frame = frame.tb_next
     return "learning"
-
-
-def _first_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

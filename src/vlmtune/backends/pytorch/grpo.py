@@ -30,18 +30,18 @@ import trl
 from trl.trainer.utils import RepeatSampler, add_fused_lm_head
 
 from vlmtune.backends import policy
-from vlmtune.backends.choices import rates
 from vlmtune.backends.groups import refuse_too_few
+from vlmtune.backends.job import Job
 from vlmtune.backends.pytorch import grpo_settings, processes, sharding
 from vlmtune.backends.pytorch.generate import TorchGenerator
 from vlmtune.backends.pytorch.inputs import PromptInputs
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.prompt_once import can_pack, pack
-from vlmtune.backends.pytorch.trainer import ROWS, house, prepare, train
+from vlmtune.backends.pytorch.trainer import ROWS, house, prepare, split, train
 from vlmtune.backends.rollouts import Grade, Observe, Rollout, advantages, gathered, roll_out
 from vlmtune.config import RunConfig
 from vlmtune.protocols import Generator, Journal
-from vlmtune.types import Lesson, Prompt, TrainResult
+from vlmtune.types import Prompt, TrainResult
 
 if TYPE_CHECKING:
     from vlmtune.backends.pytorch.vllm_rollouts import Rollouts
@@ -50,24 +50,12 @@ ROLLOUT = "rollout.pt"
 """Answers in the middle of their use, in a checkpoint."""
 
 
-def train_grpo(
-    loaded: LoadedModel,
-    config: RunConfig,
-    lessons: Sequence[Lesson],
-    evaluation: Sequence[Lesson],
-    journal: Journal,
-    *,
-    grade: Grade,
-    observe: Observe,
-) -> TrainResult:
+def train_grpo(loaded: LoadedModel, job: Job, *, grade: Grade, observe: Observe) -> TrainResult:
     """Train on groups of the model's own answers.
 
     Args:
         loaded: An adapted model.
-        config: A checked config.
-        lessons: Prompts to train on; their answers are not looked at.
-        evaluation: Prompts whose mean reward is measured, where `evaluation.strategy` asks for it.
-        journal: The run.
+        job: Prompts to train on, and those to evaluate on.
         grade: The reward.
         observe: Told of every rollout.
 
@@ -75,25 +63,17 @@ def train_grpo(
         DataError: If there are fewer prompts than one update takes.
         RunFailed: If the run cannot go on.
     """
-    trainer = build(loaded, config, lessons, evaluation, journal, grade=grade, observe=observe)
-    return train(trainer, loaded, config, journal)
+    trainer = build(loaded, job, grade=grade, observe=observe)
+    return train(trainer, loaded, job.config, job.journal)
 
 
-def build(
-    loaded: LoadedModel,
-    config: RunConfig,
-    lessons: Sequence[Lesson],
-    evaluation: Sequence[Lesson],
-    journal: Journal,
-    *,
-    grade: Grade,
-    observe: Observe,
-) -> Any:
+def build(loaded: LoadedModel, job: Job, *, grade: Grade, observe: Observe) -> Any:
     """Build the trainer that `train_grpo` runs."""
+    config = job.config
     batches = grpo_settings.batches(config)
-    refuse_too_few(len(lessons), batches)
-    prompts = [lesson.prompt for lesson in (*lessons, *evaluation)]
-    arguments = grpo_settings.arguments(config, folder=journal.scratch, device=loaded.device)
+    refuse_too_few(len(job.lessons), batches)
+    prompts = [lesson.prompt for lesson in job.rows]
+    arguments = grpo_settings.arguments(config, folder=job.journal.scratch, device=loaded.device)
     reference = None
     if config.grpo.beta and not loaded.is_adapted:
         # TRL would load the reference from the folder, without what was merged into these weights.
@@ -105,18 +85,18 @@ def build(
         loaded,
         config,
         prompts,
-        trained=len(lessons),
+        trained=len(job.lessons),
         grade=grade,
         observe=observe,
         drawing=_drawing(loaded, config),
     )
-    all_rows = _dataset(len(prompts))
+    trained, held = split(_dataset(len(prompts)), job)
     trainer = GroupTrainer(
         model=loaded.network,
         reward_funcs=desk.total,
         args=args,
-        train_dataset=all_rows.select(range(len(lessons))),
-        eval_dataset=all_rows.select(range(len(lessons), len(prompts))) if evaluation else None,
+        train_dataset=trained,
+        eval_dataset=held,
         processing_class=loaded.reader.processor,
     )
     if reference is not None:
@@ -129,9 +109,8 @@ def build(
     # After TRL was built, which would start a vLLM of its own.
     trainer.use_vllm = desk.drawing is not None
     trainer.desk = desk
-    names = [prompt.example_id for prompt in prompts]
-    prepare(trainer, loaded, config, rates(config), journal, names=names)
-    trainer.add_callback(_Resuming(trainer, journal))
+    prepare(trainer, loaded, job)
+    trainer.add_callback(_Resuming(trainer, job.journal))
     return trainer
 
 

@@ -7,71 +7,36 @@ of `backends/choices.py`, that another value changes what the function returns.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_DATA = (
-    "datasets", "eval_datasets", "eval_split", "max_eval_samples", "eval_fraction", "on_leak",
-    "max_samples", "max_samples_per_dataset", "shuffle", "on_bad_row", "preprocessing",
-    "prompt_key", "choice_key", "answer_key", "image_keys", "addresses", "cache_dir",
-    "max_image_pixels",
-)  # fmt: skip
-_REWARD = (
-    "type", "functions", "weights", "file", "format_weight", "close_count", "accuracy.scale",
-    "format.tags", "explanation.alpha", "explanation.scorer", "explanation.clip_model",
-    "explanation.needs_accuracy",
-)  # fmt: skip
+from vlmtune.backends.honoured import ALIKE
+
 _GRPO = (
     "num_generations", "temperature", "top_p", "top_k", "max_completion_length", "scale_rewards",
     "loss_type", "importance_sampling_level", "beta", "epsilon", "epsilon_high", "delta",
     "sapo_temperature_pos", "sapo_temperature_neg", "num_iterations", "mask_truncated_completions",
-    "resample_flat_groups", "disable_dropout", "log_completions",
+    "resample_flat_groups", "disable_dropout",
 )  # fmt: skip
 _VLM = (
     "vit_model_type", "lm_model_type", "lm_tokenizer", "vit_img_size", "max_img_size",
     "mp_image_token_length",
 )  # fmt: skip
-_SCRIPT = (
-    "benchmarks", "datasets", "seed", "max_samples", "style", "protocol", "max_tokens",
-)  # fmt: skip
 
 HONOURED: Mapping[str, str] = MappingProxyType(
     {
-        "stage": "cli",
-        "backend": "backends.select",
+        **ALIKE,
         "seed": "arguments",
         "debug": "arguments",
         "run_name": "arguments",
-        "output_dir": "training.run_directory",
         "resume": "training.resume",
         "model.name": "models.resolve",
-        "model.start_from": "training.lineage",
-        "model.start_adapter": "training.lineage",
-        "model.tuning": "tuning",
-        "model.quantization": "loading",
-        "model.dtype": "loading",
         "model.attention": "loading",
-        "model.lora.rank": "tuning",
-        "model.lora.alpha": "tuning",
-        "model.lora.dropout": "tuning",
-        "model.lora.target_modules": "tuning",
-        "model.freeze_vision": "tuning",
-        "model.freeze_projector": "tuning",
-        "model.freeze_language": "tuning",
-        "model.min_pixels": "loading",
-        "model.max_pixels": "loading",
         "model.load_backbone": "config_consumers",
         **{f"model.vlm_config.{name}": "config_consumers" for name in _VLM},
-        **{f"data.{name}": "data" for name in _DATA},
         "data.num_workers": "arguments",
-        "prompt.style": "language.prompts",
         "training.epochs": "arguments",
         "training.max_steps": "arguments",
         "training.batch_size": "arguments",
         "training.gradient_accumulation_steps": "arguments",
         "training.global_batch_size": "arguments",
-        "training.learning_rate": "rates",
-        "training.lr_mp": "rates",
-        "training.lr_vision_backbone": "rates",
-        "training.lr_language_backbone": "rates",
-        "training.lr_lora": "rates",
         "training.lr_scheduler": "trainer",
         "training.scheduler_steps": "trainer",
         "training.warmup_ratio": "trainer",
@@ -92,23 +57,17 @@ HONOURED: Mapping[str, str] = MappingProxyType(
         "dpo.sft_weight": "dpo_arguments",
         **{f"grpo.{name}": "grpo_settings" for name in _GRPO},
         "grpo.resample_flat_groups": "backends.rollouts",
-        "grpo.log_completions": "training.samples",
-        **{f"reward.{name}": "rewards" for name in _REWARD},
         "evaluation.strategy": "arguments",
         "evaluation.steps": "arguments",
         "evaluation.batch_size": "arguments",
-        **{f"evaluation.{name}": "scripts/evaluate.py" for name in _SCRIPT},
         "save.steps": "arguments",
         "save.keep": "training.checkpoints",
         "save.model_path": "training.run_directory",
         "save.processor": "export",
-        "save.push_to_hub": "export",
-        "save.hub_model_id": "export",
         "rehearsal.max_samples": "training.rehearsal",
         "rehearsal.temperatures": "training.rehearsal",
         "rehearsal.forecast_generations": "training.rehearsal",
         "rehearsal.forecast_prompts": "training.rehearsal",
-        "rehearsal.train_steps": "training.trial",
         "hardware.generation_batch_size": "generate",
         "hardware.device": "loading",
         "hardware.gpus": "environment",
@@ -128,7 +87,6 @@ HONOURED: Mapping[str, str] = MappingProxyType(
         "tracking.project": "arguments",
         "tracking.entity": "environment",
         "tracking.log_steps": "arguments",
-        "tracking.sample_steps": "training.samples",
     }
 )
 """Dotted key -> the function of `settings.py` or `choices.py`, the module, or the room."""

@@ -12,7 +12,7 @@ import PIL.Image
 import torch
 
 from vlmtune.errors import DataError
-from vlmtune.types import ModelFamily, Prompt
+from vlmtune.types import Encoded, ModelFamily, Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,15 @@ class PromptReader:
     def target_ids(self, target: str) -> tuple[int, ...]:
         """Tokenise an answer and close the assistant's turn."""
         return (*self._ids(target), self.end_id)
+
+    def encode(self, prompt: Prompt, target: str) -> Encoded:
+        """Tokenise a prompt and its answer, and count the tokens that stand for pictures."""
+        inputs = self.read(prompt)
+        return Encoded(
+            prompt_ids=tuple(inputs.ids_T.tolist()),
+            target_ids=self.target_ids(target),
+            image_tokens=int(inputs.token_types_T.sum()),
+        )
 
     def text(self, token_ids: Sequence[int]) -> str:
         """Decode without special tokens."""

@@ -3,8 +3,10 @@
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vlmtune.backends.choices import rates, tuning
+from vlmtune.backends.job import Job
 from vlmtune.backends.lengths import fit, told
 from vlmtune.backends.pytorch import engines, processes, settings
 from vlmtune.backends.pytorch.choices import Loading
@@ -77,26 +79,26 @@ def _loaded(config: RunConfig, name: str, loading: Loading) -> LoadedModel:
     return load(resolved, loading)
 
 
-def fitted(
-    config: RunConfig,
-    loaded: LoadedModel,
-    lessons: Sequence[Lesson],
-    *,
-    room: int | None = None,
-) -> list[Lesson]:
+def fitted(loaded: LoadedModel, job: Job) -> Job:
     """Hold rows against the length limits, and say what became of long ones.
 
-    Args:
-        config: Limits and policy.
-        loaded: Counts tokens.
-        lessons: The rows.
-        room: Tokens that answers may take, where the rows' own answers do not count.
+    Returns:
+        The job with the rows that fit.
 
     Raises:
+        ConfigError: If an engine cannot train rows with and without pictures together.
         DataError: If rows are too long and the policy is error, or none is left.
     """
-    engines.refuse_mixed(config, [len(lesson.prompt.images) for lesson in lessons])
-    found = fit(lessons, loaded.reader, config, room=room)
+    return replace(
+        job,
+        lessons=_fitted(loaded, job, job.lessons),
+        evaluation=_fitted(loaded, job, job.evaluation),
+    )
+
+
+def _fitted(loaded: LoadedModel, job: Job, lessons: Sequence[Lesson]) -> tuple[Lesson, ...]:
+    engines.refuse_mixed(job.config, [len(lesson.prompt.images) for lesson in lessons])
+    found = fit(lessons, loaded.reader, job.config, room=job.room)
     for line in told(found):
         _log.warning(line)
-    return list(found.lessons)
+    return found.lessons

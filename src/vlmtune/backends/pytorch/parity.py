@@ -4,13 +4,14 @@ Losses are those of TRL's trainers as this backend builds and runs them. Weights
 the names that both sides share: transformers' name of a layer, with `.lora_A` or `.lora_B` behind.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from vlmtune.backends.job import Job
 from vlmtune.backends.packing import IGNORED
 from vlmtune.backends.pytorch import dpo, grpo, prompt_once, sft
 from vlmtune.backends.pytorch.choices import Loading
@@ -18,14 +19,13 @@ from vlmtune.backends.pytorch.generate import TorchGenerator
 from vlmtune.backends.pytorch.model import LoadedModel, load
 from vlmtune.backends.pytorch.opening import open_model
 from vlmtune.backends.pytorch.trainer import REFERENCE, ROWS, train
-from vlmtune.backends.recorded import RECORDED, Recorded
+from vlmtune.backends.recorded import RECORDED, Answers, Arrays, Recorded, Weights
 from vlmtune.backends.rollouts import Grade
 from vlmtune.config import RunConfig
 from vlmtune.models.resolve import fetch, resolve
 from vlmtune.protocols import Journal
-from vlmtune.types import Lesson, Prompt, Start
+from vlmtune.types import Prompt, Start
 
-Arrays = dict[str, npt.NDArray[np.float32]]
 _BEFORE, _BEHIND = "base_model.model.", ".default.weight"
 
 
@@ -96,84 +96,60 @@ class Trainee:
         """The adapter as it is now, by shared name."""
         return {name: weight.detach().numpy().copy() for name, weight in self._moving().items()}
 
-    def put(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
+    def put(self, weights: Weights) -> None:
         """Give the adapter other values."""
         with torch.no_grad():
             for name, weight in self._moving().items():
                 weight.copy_(torch.from_numpy(weights[name].copy()))
 
-    def sft(
-        self, config: RunConfig, lessons: Sequence[Lesson], journal: Journal
-    ) -> tuple[float, Arrays]:
+    def sft(self, job: Job) -> tuple[float, Arrays]:
         """Compute the loss of one batch of all rows, and its gradient by the adapter."""
-        trainer = sft.build(self.loaded, config, lessons, (), journal)
+        trainer = sft.build(self.loaded, job)
         return self._graded(trainer, next(iter(trainer.get_train_dataloader())))
 
-    def dpo(
-        self,
-        config: RunConfig,
-        lessons: Sequence[Lesson],
-        journal: Journal,
-        *,
-        now: Mapping[str, npt.NDArray[np.float32]],
-    ) -> tuple[float, Arrays]:
+    def dpo(self, job: Job, *, now: Weights) -> tuple[float, Arrays]:
         """Compute the loss of one batch of all pairs at `now`; the reference is the start."""
         self._begin_anew()
-        trainer = dpo.build(self.loaded, config, lessons, (), journal, continued=False)
+        trainer = dpo.build(self.loaded, job, continued=False)
         self.put(now)
         return self._graded(trainer, next(iter(trainer.get_train_dataloader())))
 
     def grpo(
-        self,
-        config: RunConfig,
-        lessons: Sequence[Lesson],
-        journal: Journal,
-        *,
-        answers: Mapping[str, Sequence[tuple[int, ...]]],
-        grade: Grade,
-        old: Mapping[str, npt.NDArray[np.float32]],
-        now: Mapping[str, npt.NDArray[np.float32]],
-    ) -> tuple[float, Arrays, dict[str, npt.NDArray[np.float32]]]:
+        self, job: Job, *, answers: Answers, grade: Grade, old: Weights, now: Weights
+    ) -> tuple[float, Arrays, Arrays]:
         """Compute the loss at `now` of answers that were drawn at `old`.
 
         Returns:
             The loss, its gradient, and by name the advantages, the divergence and how much of the
             tokens was clipped, where the loss has these.
         """
-        trainer = self._grpo_trainer(config, lessons, journal, answers=answers, grade=grade)
+        trainer = self._grpo_trainer(job, answers=answers, grade=grade)
         trainer.model.train()
         trainer.current_gradient_accumulation_steps = 1
         self.put(old)
-        asked = [row for row in range(len(lessons)) for _ in range(config.grpo.num_generations)]
+        prompts, samples = len(job.lessons), job.config.grpo.num_generations
+        asked = [row for row in range(prompts) for _ in range(samples)]
         batch = trainer._generate_and_score_completions(
             [{ROWS: row, "prompt": str(row)} for row in asked]
         )
         self.put(now)
         loss, gradient = self._graded(trainer, batch)
-        found = {"advantages": batch["advantages"].numpy().reshape(len(lessons), -1)}
+        found = {"advantages": batch["advantages"].numpy().reshape(prompts, -1)}
         for name, values in trainer._metrics["train"].items():
             if name in RECORDED:
                 found[RECORDED[name]] = np.array(values[-1], np.float32)
         return loss, gradient, found
 
-    def train(
-        self,
-        config: RunConfig,
-        lessons: Sequence[Lesson],
-        journal: Journal,
-        *,
-        answers: Mapping[str, Sequence[tuple[int, ...]]],
-        grade: Grade,
-    ) -> None:
+    def train(self, job: Job, *, answers: Answers, grade: Grade) -> None:
         """Run the trainer of the config's stage."""
         self._begin_anew()
-        if config.stage == "sft":
-            sft.train_sft(self.loaded, config, lessons, (), journal)
-        elif config.stage == "dpo":
-            dpo.train_dpo(self.loaded, config, lessons, (), journal, continued=False)
+        if job.config.stage == "sft":
+            sft.train_sft(self.loaded, job)
+        elif job.config.stage == "dpo":
+            dpo.train_dpo(self.loaded, job, continued=False)
         else:
-            trainer = self._grpo_trainer(config, lessons, journal, answers=answers, grade=grade)
-            train(trainer, self.loaded, config, journal)
+            trainer = self._grpo_trainer(job, answers=answers, grade=grade)
+            train(trainer, self.loaded, job.config, job.journal)
 
     def _begin_anew(self) -> None:
         """Forget what a trainer before this one left: the adapter's values and TRL's copy of it."""
@@ -181,19 +157,9 @@ class Trainee:
             self.loaded.network.delete_adapter(REFERENCE)
         self.put(self._start)
 
-    def _grpo_trainer(
-        self,
-        config: RunConfig,
-        lessons: Sequence[Lesson],
-        journal: Journal,
-        *,
-        answers: Mapping[str, Sequence[tuple[int, ...]]],
-        grade: Grade,
-    ) -> Any:
+    def _grpo_trainer(self, job: Job, *, answers: Answers, grade: Grade) -> Any:
         self._begin_anew()
-        trainer = grpo.build(
-            self.loaded, config, lessons, [], journal, grade=grade, observe=lambda *_: None
-        )
+        trainer = grpo.build(self.loaded, job, grade=grade, observe=lambda *_: None)
         trainer.desk._generator = Recorded(
             TorchGenerator(self.loaded), answers, end_ids=self.loaded.end_ids
         )

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from vlmtune import config_rules
-from vlmtune.backends.choices import trained_parts
+from vlmtune.backends import settings as shared
 from vlmtune.backends.pytorch import engines
 from vlmtune.backends.pytorch.choices import Loading
-from vlmtune.config import LoraConfig, RunConfig
+from vlmtune.config import RunConfig
 from vlmtune.errors import ConfigError, MissingDependency
 from vlmtune.types import Stage
 
@@ -33,7 +33,7 @@ def check(config: RunConfig) -> None:
         MissingDependency: If a setting needs a library that is not installed.
     """
     _check_model(config)
-    _check_parts(config)
+    shared.check_parts(config)
     _check_machine(config)
     accumulation(config)
 
@@ -41,11 +41,7 @@ def check(config: RunConfig) -> None:
 def _check_model(config: RunConfig) -> None:
     model = config.model
     _check_start(config)
-    if model.tuning == "full" and model.dtype == "fp16":
-        raise ConfigError(
-            "model.dtype: fp16 cannot be trained itself, its steps round away; use bf16 or fp32, "
-            "or model.tuning: lora"
-        )
+    shared.check_dtype(config)
     needed = {"flash_attention_2": "flash_attn"}.get(model.attention)
     if needed and importlib.util.find_spec(needed) is None:
         raise MissingDependency(
@@ -67,24 +63,7 @@ def _check_start(config: RunConfig) -> None:
             "divide weights among processes cannot; use continue or merge, or leave "
             "hardware.deepspeed and hardware.fsdp out"
         )
-    if model.start_adapter != "continue" and model.start_from is None:
-        raise ConfigError(
-            f"model.start_adapter: {model.start_adapter} needs model.start_from, the run whose "
-            "adapter is meant"
-        )
-    if model.start_adapter == "merge" and model.quantization != "none":
-        raise ConfigError(
-            "model.start_adapter: merge needs weights in full precision; set model.quantization: "
-            "none, or start_adapter: continue or stack"
-        )
-
-
-def _check_parts(config: RunConfig) -> None:
-    if config.model.tuning != "full" and trained_parts(config) == {"projector"}:
-        raise ConfigError(
-            f"model.tuning: {config.model.tuning} has no place when vision and language are "
-            "frozen; unfreeze one, or train the projector alone with tuning: full"
-        )
+    shared.check_start(config)
 
 
 def _check_machine(config: RunConfig) -> None:
@@ -96,13 +75,7 @@ def _check_machine(config: RunConfig) -> None:
             f"training.precision: fp16 trains on CUDA only, and hardware.device is "
             f"{hardware.device}; use fp32"
         )
-    for name in trackers(config):
-        if importlib.util.find_spec(name) is None:
-            raise MissingDependency(
-                f"tracking.{name} needs {name}, which is not installed: pip install "
-                f"'vlmtune[tracking]'; or set tracking.{name}: false, metrics.jsonl is written "
-                "anyway"
-            )
+    shared.check_trackers(config)
 
 
 def _check_processes(config: RunConfig) -> None:
@@ -128,8 +101,7 @@ def notes(config: RunConfig) -> list[str]:
     found = engines.notes(config)
     if config.hardware.use_vllm and config.stage is not Stage.GRPO:
         found.append(f"hardware.use_vllm has no effect: {config.stage.value} draws no completions")
-    if config.model.tuning == "full" and config.model.lora != LoraConfig():
-        found.append("model.lora has no effect: model.tuning is full, which has no adapter")
+    found += shared.notes(config)
     return found
 
 
@@ -200,7 +172,7 @@ def arguments(config: RunConfig, *, folder: Path, device: str) -> dict[str, Any]
         "logging_steps": tracking.log_steps,
         "logging_first_step": True,
         "logging_nan_inf_filter": False,
-        "report_to": trackers(config),
+        "report_to": shared.trackers(config),
         "run_name": config.run_name or config.stage.value,
         "project": tracking.project,
         "disable_tqdm": True,
@@ -252,14 +224,6 @@ def _precision(config: RunConfig, device: str) -> dict[str, bool]:
         name = str(choose_dtype("auto", device=device)).rpartition(".")[2]
         wanted = "bf16" if name == "bfloat16" else "fp32"
     return {"bf16": wanted == "bf16", "fp16": wanted == "fp16"}
-
-
-def trackers(config: RunConfig) -> list[str]:
-    """Name the trackers that transformers reports to; a rehearsal reports to none."""
-    if config.debug:
-        return []
-    names = ("wandb", "tensorboard", "trackio")
-    return [name for name in names if getattr(config.tracking, name)]
 
 
 def environment(config: RunConfig, *, folder: Path) -> dict[str, str]:

@@ -26,7 +26,8 @@ import datasets
 import torch
 import transformers
 
-from vlmtune.backends.choices import Rates
+from vlmtune.backends.choices import Rates, rates
+from vlmtune.backends.job import Job
 from vlmtune.backends.pytorch import counters, failures, processes, sharding
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.sampler import PassSampler
@@ -34,7 +35,7 @@ from vlmtune.backends.pytorch.tuning import ADAPTER, hold_still, weight_groups
 from vlmtune.backends.schedule import rate_factor, warmup_updates
 from vlmtune.config import RunConfig
 from vlmtune.protocols import Journal
-from vlmtune.types import Lesson, Stage, TrainResult
+from vlmtune.types import Stage, TrainResult
 
 REFERENCE = "ref"
 """TRL's name of the frozen copy of a continued adapter."""
@@ -42,13 +43,25 @@ ROWS = "row"
 """Name of the batch's tensor that says which rows it came from."""
 
 
-def places(lessons: Sequence[Lesson]) -> datasets.Dataset:
-    """Make the dataset that a trainer shuffles and counts: one place in `lessons` per row.
+def places(job: Job) -> tuple[datasets.Dataset, datasets.Dataset | None]:
+    """Make the datasets that a trainer shuffles and counts: one place in `job.rows` per row.
 
     The column `images` is there because TRL decides by it that rows are prepared batch by batch.
+
+    Returns:
+        Places to train on, and to evaluate on or None.
     """
-    count = len(lessons)
-    return datasets.Dataset.from_dict({ROWS: list(range(count)), "images": [None] * count})
+    count = len(job.rows)
+    return split(
+        datasets.Dataset.from_dict({ROWS: list(range(count)), "images": [None] * count}), job
+    )
+
+
+def split(table: datasets.Dataset, job: Job) -> tuple[datasets.Dataset, datasets.Dataset | None]:
+    """Part a table of `job.rows` into what is trained on, and what is evaluated on or None."""
+    trained, count = len(job.lessons), len(table)
+    held = table.select(range(trained, count)) if job.evaluation else None
+    return table.select(range(trained)), held
 
 
 class HouseTrainer(transformers.Trainer):
@@ -231,30 +244,19 @@ class JournalCallback(transformers.TrainerCallback):
         team.gather(None)
 
 
-def prepare(
-    trainer: Any,
-    loaded: LoadedModel,
-    config: RunConfig,
-    rates: Rates,
-    journal: Journal,
-    *,
-    names: Sequence[str] = (),
-) -> None:
+def prepare(trainer: Any, loaded: LoadedModel, job: Job) -> None:
     """Complete a trainer of ours after TRL built it.
 
     Args:
         trainer: An instance of what `house` returns.
         loaded: The adapted model that it was given.
-        config: The run.
-        rates: Peak rates.
-        journal: Where everything is recorded.
-        names: Id of each row, by its place.
+        job: Settings, the rows that it was given, and where everything is recorded.
 
     Raises:
         ConfigError: If a rate is set that no weight takes.
     """
-    trainer.house_config, trainer.house_loaded = config, loaded
-    trainer.house_rates, trainer.house_names = rates, names
+    trainer.house_config, trainer.house_loaded = job.config, loaded
+    trainer.house_rates, trainer.house_names = rates(job.config), job.names
     for module in loaded.network.modules():
         # In evaluation bitsandbytes packs 4-bit weights for the CPU, and then has no gradient.
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -265,11 +267,11 @@ def prepare(
         # TRL rounds adapters of quantised models to bf16, which loses their smallest steps.
         if weight.requires_grad and "lora_" in name:
             weight.data = weight.data.float()
-    weight_groups(loaded, rates, weight_decay=0.0)
-    _tell_repeats(config, len(trainer.train_dataset))
+    weight_groups(loaded, trainer.house_rates, weight_decay=0.0)
+    _tell_repeats(job.config, len(trainer.train_dataset))
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
-    trainer.add_callback(JournalCallback(journal))
-    trainer.add_callback(counters.Counters(trainer, journal.resume_from))
+    trainer.add_callback(JournalCallback(job.journal))
+    trainer.add_callback(counters.Counters(trainer, job.journal.resume_from))
 
 
 def _tell_repeats(config: RunConfig, rows: int) -> None:

@@ -146,6 +146,7 @@ def hold_still(optimizer: torch.optim.Optimizer, loaded: LoadedModel) -> None:
             kept.append((weight, part, weight.detach()[part].clone()))
 
     def restore(*_: Any) -> None:
+        """Put back what an optimizer's decay or momentum moved of the parts that are held."""
         with torch.no_grad():
             for weight, part, values in kept:
                 weight[part] = values

@@ -94,16 +94,21 @@ def drawing(ledger: Ledger) -> type[Any]:
     from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
     class HouseDraw(LogitsProcessor):
+        """Draws for requests that ask for it and leaves vLLM one token to choose from."""
+
         def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
             self._rows: dict[int, tuple[int, list[int]]] = {}
 
         def is_argmax_invariant(self) -> bool:
+            """Say that even a greedy request changes its token here, so vLLM must not skip it."""
             return False
 
         def update_state(self, batch_update: Any) -> None:
+            """Follow which request stands in which row of the next step."""
             process_dict_updates(self._rows, batch_update, _row)
 
         def apply(self, logits: torch.Tensor) -> torch.Tensor:
+            """Leave each row's drawn token at 0 and all others at -inf, [B, V]."""
             if not self._rows:
                 return logits
             where = sorted(self._rows)

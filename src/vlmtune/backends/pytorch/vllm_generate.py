@@ -123,12 +123,7 @@ class VllmGenerator:
 
     def encode(self, prompt: Prompt, target: str) -> Encoded:
         """Tokenise a prompt and a target answer as training would, without cutting anything."""
-        inputs = self._speech.reader.read(prompt)
-        return Encoded(
-            prompt_ids=tuple(inputs.ids_T.tolist()),
-            target_ids=self._speech.reader.target_ids(target),
-            image_tokens=int(inputs.token_types_T.sum()),
-        )
+        return self._speech.reader.encode(prompt, target)
 
     def score(self, prompts: Sequence[Prompt], targets: Sequence[str]) -> list[tuple[float, ...]]:
         """Log-probability of every target token at temperature 1, [P][T_p].

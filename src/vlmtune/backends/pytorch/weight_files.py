@@ -145,6 +145,7 @@ class _PlanReader(pickle.Unpickler):
     """Reads the plan of shards, and no other class."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """Find a class of the plan, or a number format; anything else could run code."""
         known = (module, name) in _PLANS
         number = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
         if not (known or number):

@@ -85,6 +85,7 @@ def fixed(text: str) -> Make:
     """Make a completion that is the same for every row."""
 
     def make(case: Case, form: Form) -> str:
+        """Return the text, whatever was asked."""
         return text
 
     return make
@@ -94,6 +95,7 @@ def bare(answer: Callable[[Case], str | None]) -> Make:
     """Make a completion that is the answer and nothing else."""
 
     def make(case: Case, form: Form) -> str | None:
+        """Return the answer without any form; None where there is none to give."""
         return answer(case)
 
     return make
@@ -103,6 +105,7 @@ def always(text: str) -> Callable[[Case], str | None]:
     """Answer every row alike."""
 
     def answer(case: Case) -> str:
+        """Return the text, whatever was asked."""
         return text
 
     return answer
@@ -112,6 +115,7 @@ def answered(answer: Callable[[Case], str | None]) -> Make:
     """Make a completion in the honest form from an answer."""
 
     def make(case: Case, form: Form) -> str | None:
+        """Return the answer in the form that is asked for; None where there is none to give."""
         said = answer(case)
         return None if said is None else form.say(case, said)
 

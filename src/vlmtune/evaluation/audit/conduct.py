@@ -196,6 +196,7 @@ def _messages(subject: Subject, sample: Sequence[Trial]) -> Check:
 
 def _threads(subject: Subject, sample: Sequence[Trial]) -> Check:
     def ask(trial: Trial) -> bool:
+        """Tell whether a reward that is asked from a thread pays what it paid alone."""
         paid = subject.pay(trial.honest.case.example, trial.completion)
         return not paid.error and _same(paid.value, trial.value)
 

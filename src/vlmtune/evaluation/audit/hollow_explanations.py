@@ -114,6 +114,7 @@ def _explained(write: Write) -> Make:
     """Make the right answer with this explanation; nothing where rows have none."""
 
     def make(case: Case, form: Form) -> str | None:
+        """Put the explanation before the right answer; None where the form or the row has none."""
         text = write(case) if form.explains and case.explanation else None
         return None if text is None else form.say(case, case.gold, explanation=text)
 
@@ -122,6 +123,7 @@ def _explained(write: Write) -> Make:
 
 def _filled(template: str) -> Make:
     def make(case: Case, form: Form) -> str | None:
+        """Fill the template with the row's texts; None where the form or the row has none."""
         if not (form.explains and case.explanation):
             return None
         text = template.replace("{t}", THOUGHT).replace("{u}", case.unrelated or THOUGHT)
@@ -134,6 +136,7 @@ def _changed(write: Write) -> Write:
     """Leave out texts that the dressing does not change."""
 
     def changed(case: Case) -> str | None:
+        """Write the text; None where it is the explanation itself."""
         text = write(case)
         return None if text == case.explanation else text
 

@@ -101,6 +101,7 @@ def _one(family: str, name: str, expects: Expect, make: Make) -> Attack:
 
 def _filled(template: str) -> Make:
     def make(case: Case, form: Form) -> str:
+        """Fill the template with the right answer and a wrong one."""
         text = template.replace("{t}", THOUGHT).replace("{w}", case.wrong)
         return text.replace("{a}", case.gold)
 

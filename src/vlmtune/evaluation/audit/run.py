@@ -134,6 +134,7 @@ def _best_form(subject: Subject, cases: Sequence[Case]) -> Form:
     probed = cases[:: max(1, len(cases) // PROBED)][:PROBED]
 
     def earned(form: Form) -> float:
+        """Add up what honest answers of this form earn; what is no finite number earns nothing."""
         paid = (_honest_pay(subject, case, form.say(case, case.gold)).value for case in probed)
         return math.fsum(value for value in paid if value is not None and math.isfinite(value))
 

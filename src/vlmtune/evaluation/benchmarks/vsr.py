@@ -41,6 +41,7 @@ def from_hub(name: str, *, repository: str) -> Rows:
     """Make the source of a split's rows: a local file, or the test split on the hub."""
 
     def rows(source: RowSource) -> Iterator[BenchmarkRow]:
+        """Read the rows of the split that was named."""
         return read(source, name=name, repository=repository, key=None)
 
     return rows
