@@ -77,11 +77,12 @@ def test_another_stages_settings_are_told_and_harmless() -> None:
     assert check(config, PYTORCH) == ("stage sft does not read: dpo.beta, grpo.beta",)
 
 
-def test_what_only_the_other_backend_has_is_refused_in_training() -> None:
-    config = run("hardware.use_vllm=true")
+def test_how_another_machine_is_used_does_not_stop_this_one() -> None:
+    config = run("hardware.use_vllm=true", "model.attention=sdpa")
     assert check(config, PYTORCH) == ()
-    with pytest.raises(ConfigError, match="training on mlx has no such setting"):
-        check(config, MLX)
+    assert check(config, MLX) == (
+        "for another machine, mlx goes without: model.attention, hardware.use_vllm",
+    )
 
 
 def test_the_bounds_of_pictures_hold_wherever_a_model_sees_them() -> None:

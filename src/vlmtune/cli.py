@@ -106,12 +106,15 @@ def _rehearse(config: "RunConfig", notes: Sequence[str], console: "Console") -> 
 def _train(
     config: "RunConfig", notes: Sequence[str], console: "Console", *, again: Sequence[str]
 ) -> int:
+    from vlmtune import config_consumers
     from vlmtune.backends.select import select
     from vlmtune.training import launch, train
 
     # Whether this can be trained at all is told before the settings are listed.
-    found = [*notes, *train.check(config, select(config.backend).backend)]
-    if count := launch.wanted(config, os.environ):
+    backend = select(config.backend).backend
+    found = [*notes, *train.check(config, backend)]
+    here = config_consumers.on_this_machine(config, backend.NAME)
+    if count := launch.wanted(here, os.environ):
         console.print(f"starts   {launch.told(config, command=again)}", markup=False)
         return launch.start(again, count, gpus=config.hardware.gpus)
     _announce(config, console)

@@ -12,12 +12,14 @@ from types import MappingProxyType
 from pydantic import BaseModel
 
 from vlmtune.config import RunConfig
+from vlmtune.config_run import HardwareConfig
 from vlmtune.errors import ConfigError
 from vlmtune.types import JSON, Stage
 
 REHEARSAL, MLX, PYTORCH, EVALUATE = "rehearsal", "mlx", "pytorch", "evaluate"
 """A rehearsal on any backend; training on mlx; training on pytorch; scripts/evaluate.py."""
 READERS = (REHEARSAL, MLX, PYTORCH, EVALUATE)
+_SEVERAL = ("hardware.gpus", "hardware.processes", "hardware.nodes")
 _TRAINERS = frozenset({MLX, PYTORCH})
 _RUNS = _TRAINERS | {REHEARSAL}
 _ALL = _RUNS | {EVALUATE}
@@ -34,13 +36,18 @@ class Use:
         by: Who reads it, names of READERS.
         stages: Where it means something.
         nobody: Why nobody reads it, and what to do instead, where `by` is empty.
+        machine: It says on what and how fast, never what is learned. Other machines go without it,
+            so that one file serves them all.
     """
 
     by: frozenset[str]
     stages: frozenset[Stage] = _STAGES
     nobody: str = ""
+    machine: bool = False
 
 
+_CUDA = Use(by=frozenset({PYTORCH}), machine=True)
+_VLLM = Use(by=frozenset({PYTORCH}), stages=_GRPO, machine=True)
 _NANOVLM = Use(
     by=frozenset(),
     nobody="no backend here builds or trains a nanoVLM; name a model that transformers loads",
@@ -61,7 +68,7 @@ CONSUMERS: Mapping[str, Use] = MappingProxyType(
         "model.tuning": Use(by=_TRAINERS),
         "model.quantization": Use(by=_TRAINERS),
         "model.dtype": Use(by=_TRAINERS),
-        "model.attention": Use(by=frozenset({PYTORCH})),
+        "model.attention": _CUDA,
         "model.lora": Use(by=_TRAINERS),
         "model.freeze_vision": Use(by=_TRAINERS),
         "model.freeze_projector": Use(by=_TRAINERS),
@@ -71,7 +78,7 @@ CONSUMERS: Mapping[str, Use] = MappingProxyType(
         "model.load_backbone": _NANOVLM,
         "model.vlm_config": _NANOVLM,
         "data": Use(by=_RUNS),
-        "data.num_workers": Use(by=frozenset({PYTORCH})),
+        "data.num_workers": _CUDA,
         "prompt": Use(by=_RUNS),
         "training": Use(by=_TRAINERS),
         "training.max_length": Use(by=_RUNS),
@@ -99,12 +106,12 @@ CONSUMERS: Mapping[str, Use] = MappingProxyType(
         "rehearsal": Use(by=frozenset({REHEARSAL}), stages=_GRPO),
         "rehearsal.max_samples": Use(by=frozenset({REHEARSAL})),
         "rehearsal.train_steps": Use(by=_TRAINERS),
-        "hardware": Use(by=frozenset({PYTORCH})),
+        "hardware": _CUDA,
         "hardware.generation_batch_size": Use(by=_RUNS),
-        "hardware.use_vllm": Use(by=frozenset({PYTORCH}), stages=_GRPO),
-        "hardware.vllm_mode": Use(by=frozenset({PYTORCH}), stages=_GRPO),
-        "hardware.vllm_gpu_memory_utilization": Use(by=frozenset({PYTORCH}), stages=_GRPO),
-        "hardware.vllm_server_url": Use(by=frozenset({PYTORCH}), stages=_GRPO),
+        "hardware.use_vllm": _VLLM,
+        "hardware.vllm_mode": _VLLM,
+        "hardware.vllm_gpu_memory_utilization": _VLLM,
+        "hardware.vllm_server_url": _VLLM,
         "tracking": Use(by=_TRAINERS),
         "tracking.sample_steps": Use(by=_TRAINERS, stages=_GRPO),
     }
@@ -153,6 +160,7 @@ def check(config: RunConfig, reader: str) -> tuple[str, ...]:
         ConfigError: If the run would do something else than a setting says.
     """
     trainer: list[str] = []
+    machine: list[str] = []
     elsewhere: list[str] = []
     for key, value, default in settings(config):
         if value == default:
@@ -162,6 +170,9 @@ def check(config: RunConfig, reader: str) -> tuple[str, ...]:
             raise ConfigError(f"{key}: {value!r} cannot be used: {use.nobody}")
         if config.stage not in use.stages and reader != EVALUATE:
             elsewhere.append(key)
+        elif reader not in use.by and use.machine and reader in _TRAINERS:
+            _refuse_other_batch(config, key, value, reader)
+            machine.append(key)
         elif reader not in use.by:
             _refuse(key, value, use, reader)
             trainer.append(key)
@@ -169,10 +180,24 @@ def check(config: RunConfig, reader: str) -> tuple[str, ...]:
         f"{told}: {', '.join(keys)}"
         for told, keys in (
             (_harmless(reader), trainer),
+            (f"for another machine, {reader} goes without", machine),
             (f"stage {config.stage} does not read", elsewhere),
         )
         if keys
     )
+
+
+def on_this_machine(config: RunConfig, reader: str) -> RunConfig:
+    """Leave out how other machines are used, where MLX trains: in one process, on this one.
+
+    Args:
+        config: The run, which `check` has passed.
+        reader: Who is about to run: one of READERS.
+    """
+    if reader != MLX:
+        return config
+    kept = {"generation_batch_size": config.hardware.generation_batch_size}
+    return config.model_copy(update={"hardware": HardwareConfig(**kept)})
 
 
 def _refuse(key: str, value: JSON, use: Use, reader: str) -> None:
@@ -183,6 +208,17 @@ def _refuse(key: str, value: JSON, use: Use, reader: str) -> None:
             f"{key}: {value!r} cannot be used: training on {reader} has no such setting; "
             f"leave it out, or train with --backend {others}"
         )
+
+
+def _refuse_other_batch(config: RunConfig, key: str, value: JSON, reader: str) -> None:
+    """Refuse several processes where they would make an update larger there than here."""
+    several = len(value) if isinstance(value, list) else value
+    if key not in _SEVERAL or several in (None, 0, 1) or config.training.global_batch_size:
+        return
+    raise ConfigError(
+        f"{key}: {value!r} multiplies the rows of an update, and {reader} trains in one process; "
+        "set training.global_batch_size, which is the same everywhere"
+    )
 
 
 def _harmless(reader: str) -> str:

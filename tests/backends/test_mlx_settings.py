@@ -11,8 +11,9 @@ from vlmtune import config_consumers, config_file
 from vlmtune.backends import choices
 from vlmtune.backends import settings as shared
 from vlmtune.backends.mlx import check_settings, settings, trackers
-from vlmtune.backends.mlx.honoured import HONOURED, REFUSED
+from vlmtune.backends.mlx.honoured import ELSEWHERE, HONOURED, REFUSED
 from vlmtune.config import RunConfig
+from vlmtune.config_run import HardwareConfig
 from vlmtune.errors import ConfigError, MissingDependency, VlmtuneError
 
 PACKAGE = Path(__file__).parents[2] / "src" / "vlmtune"
@@ -75,21 +76,19 @@ BESIDE = {
     "debug": {"tracking.wandb": True},
 }
 FUNCTIONS = ("loading", "passes", "rates", "trackers", "tuning")
-REFUSALS = {
+REFUSALS = {"model.load_backbone": False, "model.vlm_config.vit_img_size": 224}
+ON_OTHER_MACHINES = {
     "model.attention": "eager",
-    "model.load_backbone": False,
-    "model.vlm_config.vit_img_size": 224,
     "data.num_workers": 2,
     "hardware.device": "cpu",
     "hardware.gpus": [1],
-    "hardware.processes": 2,
-    "hardware.nodes": 2,
     "hardware.fsdp": "full_shard",
     "hardware.deepspeed": "zero2",
     "hardware.ds_skip_cuda_check": True,
     "hardware.use_vllm": True,
     "hardware.vllm_gpu_memory_utilization": 0.5,
 }
+SEVERAL = {"hardware.gpus": [0, 1], "hardware.processes": 2, "hardware.nodes": 2}
 
 
 def test_every_setting_has_somebody_who_honours_or_refuses_it():
@@ -113,11 +112,29 @@ def test_a_module_that_is_said_to_read_a_setting_names_it():
 
 
 @pytest.mark.parametrize(("key", "value"), REFUSALS.items())
-def test_what_belongs_to_the_other_engine_is_refused(key, value):
+def test_what_nothing_trains_is_refused(key, value):
     assert HONOURED[key] == REFUSED
-    stage = "grpo" if "vllm" in key else "sft"
     with pytest.raises(ConfigError, match=f"{key}.*cannot be used"):
-        config_consumers.check(config(stage, **{key: value}), config_consumers.MLX)
+        config_consumers.check(config(**{key: value}), config_consumers.MLX)
+
+
+@pytest.mark.parametrize(("key", "value"), ON_OTHER_MACHINES.items())
+def test_how_another_machine_is_used_is_told_and_left_out(key, value):
+    assert HONOURED[key] == ELSEWHERE
+    asked = config("grpo" if "vllm" in key else "sft", **{key: value})
+    (told,) = config_consumers.check(asked, config_consumers.MLX)
+    assert told == f"for another machine, mlx goes without: {key}"
+    assert config_consumers.on_this_machine(asked, "mlx").hardware == HardwareConfig()
+    assert config_consumers.on_this_machine(asked, "pytorch") == asked
+
+
+@pytest.mark.parametrize(("key", "value"), SEVERAL.items())
+def test_several_processes_need_an_update_that_is_the_same_everywhere(key, value):
+    with pytest.raises(ConfigError, match=rf"{key}.*set training\.global_batch_size"):
+        config_consumers.check(config(**{key: value}), config_consumers.MLX)
+    asked = config(**{key: value, "training.global_batch_size": 8, "training.batch_size": 2})
+    (told,) = config_consumers.check(asked, config_consumers.MLX)
+    assert told == f"for another machine, mlx goes without: {key}"
 
 
 BAD = [

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlmtune import config_rules
+from vlmtune import config_consumers, config_rules
 from vlmtune.backends import select
 from vlmtune.backends.groups import group_batches
 from vlmtune.config import RunConfig
@@ -117,16 +117,18 @@ def make_plan(pipeline: Pipeline, *, track: Tracks) -> Plan:
             f"resume: {shared.resume} names one checkpoint, and a pipeline goes on where it "
             "stopped; leave it out"
         )
-    if several := [s.name for s in pipeline.stages if s.config.hardware.nodes > 1]:
-        raise ConfigError(
-            f"stage {several[0]}: hardware.nodes is more than 1, and a pipeline starts processes "
-            "on its own machine alone; run the stages one by one with scripts/train.py --stage"
-        )
     selection = select.select(shared.backend)
     resolve(shared.model.name, backend=selection.backend.NAME)
-    checked = [
-        (name, config, _check(name, config, selection.backend)) for name, config in placed(pipeline)
-    ]
+    checked = []
+    for name, config in placed(pipeline):
+        notes = _check(name, config, selection.backend)
+        here = config_consumers.on_this_machine(config, selection.backend.NAME)
+        if here.hardware.nodes > 1:
+            raise ConfigError(
+                f"stage {name}: hardware.nodes is more than 1, and a pipeline starts processes on "
+                "its own machine alone; run the stages one by one with scripts/train.py --stage"
+            )
+        checked.append((name, here, notes))
     questions = prepare_questions(shared, track=track)
     stages = []
     for name, config, notes in checked:

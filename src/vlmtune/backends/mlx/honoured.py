@@ -11,7 +11,9 @@ from types import MappingProxyType
 from vlmtune.backends.honoured import ALIKE
 
 REFUSED = "refused"
-"""What belongs to PyTorch, or to nothing that is trained here."""
+"""What is trained nowhere."""
+ELSEWHERE = "elsewhere"
+"""On what and how fast PyTorch trains: said to the user, and left out here."""
 _DPO = ("beta", "loss_type", "label_smoothing", "sft_weight")
 _POLICY = (
     "temperature", "top_p", "top_k", "max_completion_length", "loss_type",
@@ -42,10 +44,10 @@ HONOURED: Mapping[str, str] = MappingProxyType(
         "run_name": "backends.mlx.trackers",
         "resume": "training.run_folder",
         "model.name": "training.lineage",
-        "model.attention": REFUSED,
+        "model.attention": ELSEWHERE,
         "model.load_backbone": REFUSED,
         **{f"model.vlm_config.{name}": REFUSED for name in _VLM},
-        "data.num_workers": REFUSED,
+        "data.num_workers": ELSEWHERE,
         "training.batch_size": "passes",
         "training.gradient_accumulation_steps": "passes",
         "training.global_batch_size": "passes",
@@ -71,7 +73,7 @@ HONOURED: Mapping[str, str] = MappingProxyType(
         "rehearsal.forecast_generations": "training.grpo_rehearsal",
         "rehearsal.forecast_prompts": "training.grpo_rehearsal",
         "hardware.generation_batch_size": "backends.mlx.grpo",
-        **{f"hardware.{name}": REFUSED for name in _HARDWARE},
+        **{f"hardware.{name}": ELSEWHERE for name in _HARDWARE},
         "tracking.wandb": "trackers",
         "tracking.wandb_mode": "backends.mlx.trackers",
         "tracking.tensorboard": "trackers",
@@ -81,4 +83,4 @@ HONOURED: Mapping[str, str] = MappingProxyType(
         "tracking.log_steps": "backends.mlx.trainer",
     }
 )
-"""Dotted key -> the function, the module, the room, or `REFUSED`."""
+"""Dotted key -> the function, the module, the room, `REFUSED` or `ELSEWHERE`."""
