@@ -196,8 +196,8 @@ def on_this_machine(config: RunConfig, reader: str) -> RunConfig:
     """
     if reader != MLX:
         return config
-    kept = {"generation_batch_size": config.hardware.generation_batch_size}
-    return config.model_copy(update={"hardware": HardwareConfig(**kept)})
+    kept = HardwareConfig(generation_batch_size=config.hardware.generation_batch_size)
+    return config.model_copy(update={"hardware": kept})
 
 
 def _refuse(key: str, value: JSON, use: Use, reader: str) -> None:

@@ -1,52 +1,28 @@
-"""P prompts times G completions, each prompt computed once, rows decoded side by side.
+"""Completions and scores with MLX; which row decodes when stands in `backends/decoding.py`.
 
-Prompts that are due at the same time are computed in one pass where the network allows it. Rows of
-several prompts share a batch of at most `batch_rows`. A row that ends leaves it, and rows that wait
-take its place, so a long answer does not hold up the rest.
+Prompts that are due at the same time are computed in one pass where the network allows it.
 """
 
 # P prompts, G completions per prompt, B rows in the batch
 
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 
 import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from vlmtune.backends.distinct import distinct_prompts
+from vlmtune.backends import decoding
+from vlmtune.backends.decoding import Floats, Integers, Progress
 from vlmtune.backends.mlx.cache import Prefix, RowCache
 from vlmtune.backends.mlx.model import LoadedModel
 from vlmtune.backends.mlx.packs import packs
 from vlmtune.backends.mlx.proof import go_together
 from vlmtune.backends.mlx.sampling import Drawer, make_drawer
-from vlmtune.backends.noise import noise
-from vlmtune.types import Completion, Encoded, Finish, ModelInfo, Prompt, Sampling
+from vlmtune.types import Completion, Encoded, ModelInfo, Prompt, Sampling
 
-Progress = Callable[[int], None]
 Prefixes = Callable[[Sequence[Prompt]], Iterator[Prefix]]
-
-
-@dataclass(slots=True)
-class _Row:
-    """One completion in the making."""
-
-    uniform_T: npt.NDArray[np.float32]
-    next_position: int = 0
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    ended: bool = False
-
-
-@dataclass(slots=True)
-class _Group:
-    """A distinct prompt and its rows that wait."""
-
-    prompt: Prompt
-    waiting: deque[_Row]
-    prefix: Prefix | None = None
+Drawn = tuple[mx.array, mx.array]
+"""Token ids and their log-probabilities, [B] each."""
 
 
 class MLXGenerator:
@@ -64,11 +40,7 @@ class MLXGenerator:
         self._together: bool | None = None
 
     def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        *,
-        progress: Progress | None = None,
+        self, prompts: Sequence[Prompt], sampling: Sampling, *, progress: Progress | None = None
     ) -> list[list[Completion]]:
         """Draw completions, [P][G], in the order of `prompts`.
 
@@ -83,17 +55,13 @@ class MLXGenerator:
         Raises:
             DataError: If an image cannot be opened.
         """
-        started = time.perf_counter()
-        copies = 1 if sampling.temperature > 0 else sampling.samples
-        samples = sampling.samples // copies
-        rows = [[_row(prompt, sample, sampling) for sample in range(samples)] for prompt in prompts]
-        run = _Run(sampling, self._loaded, self._prefixes, self.batch_rows)
-        for finished in run.decode(_grouped(prompts, rows)):
-            if progress is not None:
-                progress(finished * copies)
-        seconds = (time.perf_counter() - started) / max(1, len(prompts) * sampling.samples)
-        completed = [[self._completion(row, seconds) for row in group] for group in rows]
-        return [group * copies for group in completed]
+        decoder = decoding.Decoder(
+            engine=_Engine(self._loaded, sampling, self._prefixes),
+            batch_rows=self.batch_rows,
+            end_ids=frozenset(self._loaded.end_ids),
+            text=self._loaded.reader.text,
+        )
+        return decoder.generate(prompts, sampling, progress=progress)
 
     def encode(self, prompt: Prompt, target: str) -> Encoded:
         """Tokenise a prompt and a target answer as training would, without cutting anything."""
@@ -109,17 +77,13 @@ class MLXGenerator:
 
         Equal prompts are computed once; nothing is suppressed, as in a trainer's forward pass.
         """
-        ids = [self._loaded.reader.target_ids(target) for target in targets]
-        scores: list[tuple[float, ...]] = [()] * len(ids)
-        entries = distinct_prompts(prompts)
-        prefixes = self._prefixes([prompt for prompt, _ in entries])
-        for (_, places), prefix in zip(entries, prefixes, strict=True):
-            for start in range(0, len(places), self.batch_rows):
-                part = places[start : start + self.batch_rows]
-                found = self._loaded.score(prefix, [ids[place] for place in part])
-                for place, score in zip(part, found, strict=True):
-                    scores[place] = score
-        return scores
+        return decoding.score(
+            prompts,
+            [self._loaded.reader.target_ids(target) for target in targets],
+            prefixes=self._prefixes,
+            several=self._loaded.score,
+            batch_rows=self.batch_rows,
+        )
 
     def _prefixes(self, prompts: Sequence[Prompt]) -> Iterator[Prefix]:
         """Compute distinct prompts, in order; at the first several, ask whether they may share."""
@@ -129,146 +93,56 @@ class MLXGenerator:
         for pack in packs(inputs, together=bool(self._together)):
             yield from self._loaded.prefill_together(pack)
 
-    def _completion(self, row: _Row, seconds: float) -> Completion:
-        stopped = row.token_ids[-1] in self._loaded.end_ids
-        return Completion(
-            text=self._loaded.reader.text(row.token_ids),
-            token_ids=tuple(row.token_ids),
-            logprobs=tuple(row.logprobs),
-            finish=Finish.STOP if stopped else Finish.LENGTH,
-            seconds=seconds,
-        )
 
+class _Engine:
+    """`decoding.Engine`: the rows' cache in MLX, for one call."""
 
-class _Run:
-    """One call of `generate`: the rows that are being decoded and their cache."""
-
-    def __init__(
-        self, sampling: Sampling, loaded: LoadedModel, prefixes: Prefixes, batch_rows: int
-    ) -> None:
-        self._sampling = sampling
+    def __init__(self, loaded: LoadedModel, sampling: Sampling, prefixes: Prefixes) -> None:
         self._loaded = loaded
-        self._prefixes = prefixes
-        self._batch_rows = batch_rows
+        self._sampling = sampling
         self._drawer: Drawer | None = None
         self._cache = RowCache()
-        self._rows: list[_Row] = []
-        self._drawn: tuple[mx.array, mx.array] = (mx.array([]), mx.array([]))
+        self.prefixes = prefixes
 
-    def decode(self, groups: deque[_Group]) -> Iterable[int]:
-        """Decode all rows; yields how many ended at each step where some did."""
-        self._refill([], groups)
-        while self._rows:
-            drawn = self._drawn
-            if self._any_unfinished():
-                self._drawn = self._next()
-            ended = self._record(*drawn)
-            if not ended:
-                continue
-            yield ended
-            alive = [index for index, row in enumerate(self._rows) if not row.ended]
-            # Leaving and joining copies the cache, so it waits until an eighth of the rows is idle.
-            if not alive or 8 * (len(self._rows) - len(alive)) >= len(self._rows):
-                self._refill(alive, groups)
-
-    def _any_unfinished(self) -> bool:
-        longest = self._sampling.max_tokens - 1
-        return any(not row.ended and len(row.token_ids) < longest for row in self._rows)
-
-    def _next(self) -> tuple[mx.array, mx.array]:
-        """Start computing the step after the one that is being read, on all rows."""
-        assert self._drawer is not None
-        tokens_B, _ = self._drawn
-        positions_B = [row.next_position + len(row.token_ids) for row in self._rows]
-        mask = self._cache.mask()
-        logits_BV = self._loaded.step(
-            tokens_B, np.asarray(positions_B, dtype=np.int32), self._cache.layers, mask
-        )
-        drawn = self._drawer.draw(logits_BV, self._uniform())
-        mx.async_eval(*drawn)  # type: ignore[no-untyped-call]
-        return drawn
-
-    def _uniform(self) -> mx.array:
-        last = self._sampling.max_tokens - 1
-        steps = [min(len(row.token_ids) + 1, last) for row in self._rows]
-        pairs = zip(self._rows, steps, strict=True)
-        return mx.array(np.array([row.uniform_T[step] for row, step in pairs]))
-
-    def _record(self, tokens_B: mx.array, logprobs_B: mx.array) -> int:
-        """Read one drawn step; returns how many rows it ended."""
-        ended = 0
-        drawn = zip(np.asarray(tokens_B), np.asarray(logprobs_B), strict=True)
-        for row, (token, logprob) in zip(self._rows, drawn, strict=True):
-            if row.ended:
-                continue
-            row.token_ids.append(int(token))
-            row.logprobs.append(float(logprob))
-            full = len(row.token_ids) == self._sampling.max_tokens
-            row.ended = full or row.token_ids[-1] in self._loaded.end_ids
-            ended += row.ended
-        return ended
-
-    def _refill(self, alive: list[int], groups: deque[_Group]) -> None:
-        """Drop rows that ended and let waiting ones join."""
-        joining = self._joining(self._batch_rows - len(alive), groups)
-        self._rows = [self._rows[index] for index in alive]
-        for _, rows in joining:
-            self._rows += rows
-        if not self._rows:
-            return
-        self._cache.rebuild(alive, [(prefix, len(rows)) for prefix, rows in joining])
-        drawn = [tuple(part[mx.array(alive)] for part in self._drawn)] if alive else []
+    def refill(
+        self,
+        drawn: Drawn | None,
+        keep: Sequence[int],
+        joining: Sequence[tuple[Prefix, int]],
+        uniform_N: Floats,
+    ) -> Drawn:
+        """Copy the caches that stay and those that join, and draw first tokens."""
+        self._cache.rebuild(keep, joining)
+        parts = []
+        if keep and drawn is not None:
+            kept = mx.array(list(keep))
+            parts.append((drawn[0][kept], drawn[1][kept]))
         if joining:
-            drawn.append(self._first_draw(joining))
-        tokens_B, logprobs_B = (mx.concatenate([part[side] for part in drawn]) for side in (0, 1))
-        self._drawn = (tokens_B, logprobs_B)
+            parts.append(self._first(joining, uniform_N))
+        token_B, logprob_B = (mx.concatenate([part[side] for part in parts]) for side in (0, 1))
+        return token_B, logprob_B
 
-    def _joining(self, free: int, groups: deque[_Group]) -> list[tuple[Prefix, list[_Row]]]:
-        """Take waiting rows for the free places and compute the prompts that are new."""
-        taken: list[tuple[_Group, list[_Row]]] = []
-        while groups and free > 0:
-            waiting = groups[0].waiting
-            rows = [waiting.popleft() for _ in range(min(free, len(waiting)))]
-            taken.append((groups[0], rows))
-            free -= len(rows)
-            if not waiting:
-                groups.popleft()
-        new = [group for group, _ in taken if group.prefix is None]
-        for group, prefix in zip(new, self._prefixes([group.prompt for group in new]), strict=True):
-            group.prefix = prefix
-        joining = []
-        for group, rows in taken:
-            assert group.prefix is not None
-            for row in rows:
-                row.next_position = group.prefix.next_position
-            joining.append((group.prefix, rows))
-        return joining
-
-    def _first_draw(self, joining: list[tuple[Prefix, list[_Row]]]) -> tuple[mx.array, mx.array]:
+    def _first(self, joining: Sequence[tuple[Prefix, int]], uniform_N: Floats) -> Drawn:
         vocabulary = joining[0][0].logits_V.shape[0]
         if self._drawer is None:
             self._drawer = make_drawer(
                 self._sampling, suppressed=self._loaded.suppressed, vocabulary=vocabulary
             )
-        logits_BV = mx.concatenate(
-            [mx.broadcast_to(prefix.logits_V, (len(rows), vocabulary)) for prefix, rows in joining]
+        logits_NV = mx.concatenate(
+            [mx.broadcast_to(prefix.logits_V, (count, vocabulary)) for prefix, count in joining]
         )
-        uniform_B = mx.array(np.array([row.uniform_T[0] for _, rows in joining for row in rows]))
-        return self._drawer.draw(logits_BV, uniform_B)
+        return self._drawer.draw(logits_NV, mx.array(uniform_N))
 
+    def step(self, drawn: Drawn, positions_B: Integers, uniform_B: Floats) -> Drawn:
+        """Start computing the next token of every row; it is not waited for."""
+        assert self._drawer is not None
+        places_B: npt.NDArray[np.int32] = positions_B.astype(np.int32)
+        logits_BV = self._loaded.step(drawn[0], places_B, self._cache.layers, self._cache.mask())
+        found = self._drawer.draw(logits_BV, mx.array(uniform_B))
+        mx.async_eval(*found)  # type: ignore[no-untyped-call]
+        return found
 
-def _row(prompt: Prompt, sample: int, sampling: Sampling) -> _Row:
-    uniform_T = noise(
-        seed=sampling.seed,
-        example_id=prompt.example_id,
-        sample=sample,
-        count=sampling.max_tokens,
-    )
-    return _Row(uniform_T)
-
-
-def _grouped(prompts: Sequence[Prompt], rows: list[list[_Row]]) -> deque[_Group]:
-    return deque(
-        _Group(prompt, deque(row for place in places for row in rows[place]))
-        for prompt, places in distinct_prompts(prompts)
-    )
+    def read(self, drawn: Drawn) -> tuple[list[int], list[float]]:
+        """Wait for tokens and log-probabilities."""
+        token_B, logprob_B = (np.asarray(part).tolist() for part in drawn)
+        return token_B, logprob_B
