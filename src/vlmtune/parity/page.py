@@ -7,6 +7,7 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from html import escape
 
 from vlmtune.parity.lines import Curves, Line
 from vlmtune.types import JSON
@@ -86,15 +87,24 @@ def _row(line: Line) -> str:
 def picture(found: Mapping[str, JSON]) -> str:
     """Draw the losses of each stage, one engine's over the other's, as SVG."""
     curves: Curves = found["curves"]
+    return drawn({f"loss of {stage.upper()}": engines for stage, engines in curves.items()})
+
+
+def drawn(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """Draw two lines a panel, one over the other, as SVG.
+
+    Args:
+        curves: Title of a panel -> name of a line -> its values, update by update. Two lines each.
+    """
     width = _WIDTH * len(curves)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {_HEIGHT + 34}">',
         "<style>text { font: 11px sans-serif }</style>",
         f'<rect width="{width}" height="{_HEIGHT + 34}" fill="#ffffff"/>',
     ]
-    for place, (stage, engines) in enumerate(curves.items()):
+    for place, (title, lines) in enumerate(curves.items()):
         parts.append(f'<g transform="translate({place * _WIDTH} 0)">')
-        parts += _panel(stage.upper(), engines)
+        parts += _panel(title, lines)
         parts.append("</g>")
     return "\n".join([*parts, "</svg>", ""])
 
@@ -111,7 +121,7 @@ def _panel(title: str, engines: Mapping[str, Sequence[float]]) -> list[str]:
         x = _LEFT + (_WIDTH - _LEFT - 14) * update / max(1, count - 1)
         return f"{x:.1f},{_TOP + (_HEIGHT - _TOP) * (high - value) / (high - low):.1f}"
 
-    parts = [f'<text x="{_LEFT}" y="18" font-weight="bold">loss of {title}</text>']
+    parts = [f'<text x="{_LEFT}" y="18" font-weight="bold">{escape(title)}</text>']
     for value in (low + room, high - room):
         y = at(0, value).split(",")[1]
         parts += [
@@ -123,11 +133,11 @@ def _panel(title: str, engines: Mapping[str, Sequence[float]]) -> list[str]:
         points = " ".join(at(update, value) for update, value in enumerate(line))
         parts.append(
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{thick}" '
-            f'stroke-linejoin="round"><title>{name}</title></polyline>'
+            f'stroke-linejoin="round"><title>{escape(name)}</title></polyline>'
         )
     for name, (colour, _), x in zip(engines, styles, (_LEFT, 150), strict=True):
         parts += [
             f'<rect x="{x}" y="{_HEIGHT + 16}" width="18" height="5" fill="{colour}"/>',
-            f'<text x="{x + 24}" y="{_HEIGHT + 22}">{name}</text>',
+            f'<text x="{x + 24}" y="{_HEIGHT + 22}">{escape(name)}</text>',
         ]
     return parts
