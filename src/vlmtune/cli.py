@@ -120,6 +120,7 @@ def _train(
     _announce(config, console)
     _print_settings(config, found, console)
     trained = train.run(config, console=console, notes=notes)
+    train.say_what_follows(config, trained, console)
     return INTERRUPTED if trained.stopped == "SIGINT" else 1 if trained.stopped else 0
 
 

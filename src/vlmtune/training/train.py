@@ -103,7 +103,7 @@ def run(config: RunConfig, *, console: Console, notes: Sequence[str] = ()) -> Tr
         }
         work = Work(config=config, backend=backend, start=start, sets=sets)
         trained = _recorded(work, place, record, tracks, leads=team.rank == 0)
-    _tell(trained, console, config=config)
+    _tell(trained, console)
     return trained
 
 
@@ -230,7 +230,7 @@ def _tell_health(trained: Trained, console: Console) -> None:
         console.print(f"{mark} {check.name:<12} {escape(check.detail)}")
 
 
-def _tell(trained: Trained, console: Console, *, config: RunConfig) -> None:
+def _tell(trained: Trained, console: Console) -> None:
     result, shown = trained.result, escape(str(trained.directory))
     loss = result.metrics.get("train_loss", result.metrics.get("loss"))
     mean = "" if loss is None else f", mean loss {loss:.4f}"
@@ -242,9 +242,14 @@ def _tell(trained: Trained, console: Console, *, config: RunConfig) -> None:
         )
         return
     console.print(f"\n{result.steps} updates in {trained.seconds:.1f} s{mean}. Model in {shown}")
+
+
+def say_what_follows(config: RunConfig, trained: Trained, console: Console) -> None:
+    """Print the command of the stage that goes on from this one, if one does."""
     following = {Stage.SFT: Stage.DPO, Stage.DPO: Stage.GRPO}.get(config.stage)
-    if following is not None:
-        console.print(
-            f"Next: python scripts/train_{following.value}.py "
-            f"--{config.stage.value}_checkpoint {shown}"
-        )
+    if following is None or trained.stopped:
+        return
+    console.print(
+        f"Next: python scripts/train_{following.value}.py "
+        f"--{config.stage.value}_checkpoint {escape(str(trained.directory))}"
+    )
