@@ -25,7 +25,6 @@ _RUNS = _TRAINERS | {REHEARSAL}
 _ALL = _RUNS | {EVALUATE}
 _STAGES = frozenset(Stage)
 _GRPO = frozenset({Stage.GRPO})
-_SHOWN = _STAGES - {Stage.DPO}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,7 @@ CONSUMERS: Mapping[str, Use] = MappingProxyType(
         "grpo.temperature": Use(by=_RUNS, stages=_GRPO),
         "grpo.top_p": Use(by=_RUNS, stages=_GRPO),
         "grpo.top_k": Use(by=_RUNS, stages=_GRPO),
-        "grpo.max_completion_length": Use(by=_RUNS, stages=_SHOWN),
+        "grpo.max_completion_length": Use(by=_RUNS),
         "grpo.scale_rewards": Use(by=_RUNS, stages=_GRPO),
         "reward": Use(by=_RUNS, stages=_GRPO),
         "evaluation.strategy": Use(by=_TRAINERS),
@@ -113,7 +112,6 @@ CONSUMERS: Mapping[str, Use] = MappingProxyType(
         "hardware.vllm_gpu_memory_utilization": _VLLM,
         "hardware.vllm_server_url": _VLLM,
         "tracking": Use(by=_TRAINERS),
-        "tracking.sample_steps": Use(by=_TRAINERS, stages=_GRPO),
     }
 )
 """A setting, or a section for all in it that have no line of their own -> who reads it."""

@@ -1,11 +1,41 @@
 """What a backend is asked to train: settings, rows, and the run that hears of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vlmtune.config import RunConfig
-from vlmtune.protocols import Journal
-from vlmtune.types import Lesson, Stage
+from vlmtune.protocols import Generator, Journal
+from vlmtune.types import Completion, Lesson, Prompt, Sampling, Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhibit:
+    """Prompts that are asked now and then, to see what the model says by now.
+
+    Asking changes nothing: draws follow from `sampling.seed`, and weights are only read.
+
+    Attributes:
+        prompts: What is asked.
+        sampling: How it answers, one answer each.
+        every: Updates between two askings.
+        hear: Called with the answers, in order, and the number of updates made.
+    """
+
+    prompts: Sequence[Prompt]
+    sampling: Sampling
+    every: int
+    hear: Callable[[Sequence[Completion], int], None]
+
+    def show(self, generator: Generator, *, step: int) -> None:
+        """Ask, where it is time to.
+
+        Args:
+            generator: The model as it is.
+            step: Updates made.
+        """
+        if step % self.every == 0:
+            groups = generator.generate(self.prompts, self.sampling)
+            self.hear([group[0] for group in groups], step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,12 +48,14 @@ class Job:
         evaluation: Rows of which the loss is measured, or for GRPO the mean reward, where
             `evaluation.strategy` asks for it.
         journal: The run.
+        exhibit: What is asked while training; None asks nothing.
     """
 
     config: RunConfig
     lessons: Sequence[Lesson]
     evaluation: Sequence[Lesson] = ()
     journal: Journal
+    exhibit: Exhibit | None = None
 
     @property
     def rows(self) -> list[Lesson]:

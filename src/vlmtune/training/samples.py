@@ -20,28 +20,87 @@ from vlmtune.training.findings import Record, percent
 from vlmtune.training.grading import graded_records, mean_of, spread_of
 from vlmtune.training.row_checks import row_record
 from vlmtune.training.run_directory import SAMPLES, as_line
-from vlmtune.types import Example
+from vlmtune.types import Example, ImageRef
 
 PAGES = "samples"
 MOST_PROMPTS = 12
 """Prompts of one page; samples.jsonl holds all of a rollout."""
 
 
-class SampleBook:
-    """Writes a run's rollouts to its folder.
+class SampleFiles:
+    """The two places where answers go; lines and pages of updates that are made again are dropped.
 
     Attributes:
         folder: The run's folder.
     """
 
-    def __init__(self, folder: Path, config: RunConfig, examples: Mapping[str, Example]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._begun = False
+
+    def begin(self, step: int) -> int | None:
+        """Drop what updates left that are made again, and a line that a kill cut in two.
+
+        Args:
+            step: Updates made when the first answers of this process are heard.
+
+        Returns:
+            The last page that is kept, or None; also where this was called before.
+        """
+        if self._begun:
+            return None
+        self._begun = True
+        kept = None
+        for page in sorted((self.folder / PAGES).glob("step_*.html")):
+            number = int(page.stem.removeprefix("step_"))
+            if number >= step:
+                page.unlink()
+            else:
+                kept = number
+        path = self.folder / SAMPLES
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            building = path.with_name(f".{SAMPLES}.building")
+            building.write_text(
+                "".join(f"{line}\n" for line in lines if _is_before(line, step)), encoding="utf-8"
+            )
+            building.replace(path)
+        return kept
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Write lines."""
+        with (self.folder / SAMPLES).open("a", encoding="utf-8") as file:
+            file.writelines(as_line(record) for record in records)
+
+    def page(
+        self,
+        records: Sequence[Record],
+        images: Sequence[ImageRef],
+        *,
+        step: int,
+        title: str,
+        sentence: str,
+    ) -> None:
+        """Write a page."""
+        pages = self.folder / PAGES
+        pages.mkdir(exist_ok=True)
+        sample_page.write_page(
+            pages / f"step_{step:06d}.html",
+            records,
+            pictures=thumbnails.make(images),
+            title=title,
+            sentence=sentence,
+        )
+
+
+class SampleBook:
+    """Writes a run's rollouts to its folder."""
+
+    def __init__(self, folder: Path, config: RunConfig, examples: Mapping[str, Example]) -> None:
+        self._files = SampleFiles(folder)
         self._config = config
         self._examples = examples
-        self._begun = False
         self._next_page = 0
-        # Of several processes one writes, or their lines would mix.
-        self._writes = int(os.environ.get("RANK", "0")) == 0
 
     def write(self, rollout: Rollout, step: int, training: bool) -> None:
         """Take note of a rollout.
@@ -51,18 +110,17 @@ class SampleBook:
             step: Updates made before it.
             training: False for rollouts of an evaluation, of which only metrics are kept.
         """
-        if not training or not self._writes:
+        if not training or not is_first_process():
             return
-        if not self._begun:
-            self._forget_from(step)
-            self._begun = True
         every = self._config.tracking.sample_steps
+        kept = self._files.begin(step)
+        if kept is not None and every is not None:
+            self._next_page = (kept // every + 1) * every
         due = every is not None and step >= self._next_page
         if not due and not self._config.grpo.log_completions:
             return
         records = self._records(rollout, step)
-        with (self.folder / SAMPLES).open("a", encoding="utf-8") as file:
-            file.writelines(as_line(record) for record in records)
+        self._files.append(records)
         if due and every is not None:
             self._next_page = (step // every + 1) * every
             self._page(rollout, records, step)
@@ -77,36 +135,20 @@ class SampleBook:
 
     def _page(self, rollout: Rollout, records: Sequence[Record], step: int) -> None:
         numbers = rollout.metrics()
-        pages = self.folder / PAGES
-        pages.mkdir(exist_ok=True)
-        images = [image for group in rollout.groups[:MOST_PROMPTS] for image in group.prompt.images]
-        sample_page.write_page(
-            pages / f"step_{step:06d}.html",
+        self._files.page(
             records[:MOST_PROMPTS],
-            pictures=thumbnails.make(images),
+            [image for group in rollout.groups[:MOST_PROMPTS] for image in group.prompt.images],
+            step=step,
             title=f"{self._config.run_name or 'GRPO'}, after {step} updates",
             sentence=f"{_graded(numbers)} over {len(rollout.groups)} prompts; "
             f"{percent(numbers['reward/flat_groups'])} of the groups drawn are flat, "
             f"{percent(numbers['completions/truncated'])} of the answers cut off.",
         )
 
-    def _forget_from(self, step: int) -> None:
-        """Drop what updates left that are made again, and a line that a kill cut in two."""
-        every = self._config.tracking.sample_steps
-        for page in sorted((self.folder / PAGES).glob("step_*.html")):
-            number = int(page.stem.removeprefix("step_"))
-            if number >= step:
-                page.unlink()
-            elif every is not None:
-                self._next_page = (number // every + 1) * every
-        path = self.folder / SAMPLES
-        if not path.is_file():
-            return
-        lines = path.read_text(encoding="utf-8").splitlines()
-        building = path.with_name(f".{SAMPLES}.building")
-        kept = [f"{line}\n" for line in lines if _is_before(line, step)]
-        building.write_text("".join(kept), encoding="utf-8")
-        building.replace(path)
+
+def is_first_process() -> bool:
+    """Say whether this one writes: of several processes their lines would mix."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _is_before(line: str, step: int) -> bool:

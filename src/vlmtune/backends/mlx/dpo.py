@@ -218,4 +218,4 @@ def _losses(ratios_CB: mx.array, lengths_CB: mx.array, settings: DpoConfig) -> m
 
 def train_dpo(learner: Learner, job: Job) -> TrainResult:
     """Train on chosen against rejected answers; as `sft.train_sft` otherwise."""
-    return train(learner, DpoTask(learner, job), job.config, job.journal)
+    return train(learner, DpoTask(learner, job), job)

@@ -297,4 +297,4 @@ def train_grpo(learner: Learner, job: Job, *, grade: Grade, observe: Observe) ->
     """
     refuse_too_few(len(job.lessons), grpo_settings.batches(job.config))
     task = GrpoTask(learner, job, grade=grade, observe=observe)
-    return train(learner, task, job.config, job.journal)
+    return train(learner, task, job)

@@ -135,7 +135,7 @@ class Trainee:
                 observe=lambda *_: None,
                 generator=self._recorded(answers),
             )
-            trainer.train(self.learner, task, job.config, job.journal)
+            trainer.train(self.learner, task, job)
 
     def _recorded(self, answers: Answers) -> Recorded:
         loaded = self.learner.loaded

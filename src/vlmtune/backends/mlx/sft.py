@@ -123,4 +123,4 @@ def train_sft(learner: Learner, job: Job) -> TrainResult:
     Raises:
         RunFailed: If the run cannot go on.
     """
-    return train(learner, SftTask(learner, job), job.config, job.journal)
+    return train(learner, SftTask(learner, job), job)

@@ -1,6 +1,6 @@
 """The training loop of this backend: one update after another, each computed from its number alone.
 
-    train(learner, task, config, journal)
+    train(learner, task, job)
 
 A stage is a `Task`: it says which batches make an update and what their loss is. The loop does the
 rest, as transformers' Trainer does on the other side: gradients add up over an update's batches,
@@ -20,15 +20,15 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_unflatten
 
+from vlmtune.backends.job import Job
 from vlmtune.backends.mlx import failures, memory, trackers
 from vlmtune.backends.mlx.export import export
+from vlmtune.backends.mlx.generate import MLXGenerator
 from vlmtune.backends.mlx.learner import Learner
 from vlmtune.backends.mlx.optimizer import AdamW, Weights, clipped
 from vlmtune.backends.mlx.progress import Progress, load, save
 from vlmtune.backends.order import total_updates
 from vlmtune.backends.schedule import Schedule
-from vlmtune.config import RunConfig
-from vlmtune.protocols import Journal
 from vlmtune.types import JSON, TrainResult
 
 
@@ -95,21 +95,21 @@ class Task(Protocol):
         ...
 
 
-def train(learner: Learner, task: Task, config: RunConfig, journal: Journal) -> TrainResult:
+def train(learner: Learner, task: Task, job: Job) -> TrainResult:
     """Run a task to its end, or until the journal wants to stop, and write the finished model.
 
     Args:
         learner: A model with weights that train.
         task: The stage.
-        config: A checked config.
-        journal: The run.
+        job: Settings, and the run.
 
     Raises:
         RunFailed: If a loss or gradient is not finite, or memory or disk space runs out.
         CheckpointError: If the checkpoint to go on from does not fit.
     """
+    config, journal = job.config, job.journal
     with trackers.opened(config, folder=journal.model_folder) as told:
-        loop = _Loop(learner, task, config, journal, told)
+        loop = _Loop(learner, task, job, told)
         with failures.explained(lambda: loop.progress.step + 1):
             loop.run()
             if not journal.stopping:
@@ -121,18 +121,13 @@ def train(learner: Learner, task: Task, config: RunConfig, journal: Journal) -> 
 class _Loop:
     """A run in the making."""
 
-    def __init__(
-        self,
-        learner: Learner,
-        task: Task,
-        config: RunConfig,
-        journal: Journal,
-        told: trackers.Tell,
-    ) -> None:
+    def __init__(self, learner: Learner, task: Task, job: Job, told: trackers.Tell) -> None:
+        config, journal = job.config, job.journal
         self.learner = learner
         self.task = task
         self.config = config
         self.journal = journal
+        self.exhibit = job.exhibit
         self.limit = memory.limit_gib()
         self._told = told
         training = config.training
@@ -160,6 +155,10 @@ class _Loop:
             rate, norm = self._update()
             self.journal.advance(step=self.progress.step)
             self._record(rate, norm)
+            if self.exhibit is not None:
+                rows = self.config.hardware.generation_batch_size
+                generator = MLXGenerator(self.learner.loaded, batch_rows=rows)
+                self.exhibit.show(generator, step=self.progress.step)
             if self._evaluates():
                 self._evaluate()
             if self._saves():

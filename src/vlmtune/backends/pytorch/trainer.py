@@ -29,6 +29,7 @@ import transformers
 from vlmtune.backends.choices import Rates, rates
 from vlmtune.backends.job import Job
 from vlmtune.backends.pytorch import counters, failures, processes, sharding
+from vlmtune.backends.pytorch.generate import TorchGenerator
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.sampler import PassSampler
 from vlmtune.backends.pytorch.tuning import ADAPTER, hold_still, weight_groups
@@ -204,10 +205,17 @@ def _factors(config: RunConfig, total: int) -> _Factors:
 
 
 class JournalCallback(transformers.TrainerCallback):
-    """Passes what happens on to the run's journal, and its wish to stop back."""
+    """Passes what happens on to the run's journal, and its wish to stop back.
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    Where there is an exhibit, the model is asked after an update.
+    """
+
+    def __init__(self, loaded: LoadedModel, job: Job) -> None:
+        self._journal = job.journal
+        self._exhibit = job.exhibit
+        self._generator = TorchGenerator(
+            loaded, batch_rows=job.config.hardware.generation_batch_size
+        )
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Say how many updates there will be, and how many there were."""
@@ -216,6 +224,8 @@ class JournalCallback(transformers.TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Count an update; save and end when somebody asks the run to stop."""
         self._journal.advance(step=state.global_step)
+        if self._exhibit is not None:
+            self._exhibit.show(self._generator, step=state.global_step)
         if processes.team().largest(int(self._journal.stopping)):
             self._journal.stop()
             control.should_save = True
@@ -270,7 +280,7 @@ def prepare(trainer: Any, loaded: LoadedModel, job: Job) -> None:
     weight_groups(loaded, trainer.house_rates, weight_decay=0.0)
     _tell_repeats(job.config, len(trainer.train_dataset))
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
-    trainer.add_callback(JournalCallback(job.journal))
+    trainer.add_callback(JournalCallback(loaded, job))
     trainer.add_callback(counters.Counters(trainer, job.journal.resume_from))
 
 
