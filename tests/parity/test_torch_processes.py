@@ -41,7 +41,7 @@ COMMON = {
         "lr_scheduler": "linear",
     },
     "save": {"steps": HALF},
-    "tracking": {"log_steps": 1, "sample_steps": 5},
+    "tracking": {"log_steps": 1, "sample_steps": None},
     "hardware": {"device": "cpu"},
 }
 STAGES = {
@@ -57,6 +57,7 @@ STAGES = {
             "loss_type": "dapo",
             "resample_flat_groups": 1,
         },
+        "tracking": {"sample_steps": 5},
     },
 }
 RATES = {"lora": 1e-3, "full": 1e-4}
