@@ -38,7 +38,7 @@ demo: setup
 
 # A test that hangs is ended and named; none takes a tenth of this.
 test: setup-dev
-	$(PY) -m pytest -n 2 --timeout=900 --timeout-method=thread $(ARGS)
+	$(PY) -m pytest -n 2 --dist worksteal --timeout=900 --timeout-method=thread $(ARGS)
 
 test-vllm: $(VLLM_VENV)/.installed
 	$(VLLM_VENV)/bin/python -m pytest tests/vllm $(ARGS)

@@ -51,7 +51,7 @@ def test_a_certificate_for_another_name_is_refused(secure_web: Any, trust: ssl.S
 
 def test_a_server_without_encryption_is_not_asked(web: Any, trust: ssl.SSLContext) -> None:
     with pytest.raises(FetchError, match="no encrypted connection"):
-        fetch(web, "good", trust=trust)
+        fetch(web, "good", trust=trust, limits=Limits(seconds=5, attempts=1))
 
 
 @pytest.mark.parametrize(
