@@ -139,6 +139,15 @@ def test_the_command_prints_and_draws(two, tmp_path, capsys):
     assert "1 of 2" in out and "q0" in out and "0.3600000" in out
     drawing = path.read_text()
     assert drawing.count("<polyline") == 2 and "first: loss" in drawing
+    assert ">mac<" in drawing and ">gpu<" in drawing
+
+
+def test_sides_are_called_by_what_differs(two):
+    assert compare(*two).sides == ("mac", "gpu")
+    for folder, backend in zip(two, ("mlx", "pytorch"), strict=True):
+        record = json.loads((folder / "run.json").read_text()) | {"backend": backend}
+        (folder / "run.json").write_text(json.dumps(record))
+    assert compare(*two).sides == ("mlx", "pytorch")
 
 
 @pytest.mark.parametrize("words", [[], ["one"], ["a", "b", "c"], ["a", "b", "--drow", "x"]])
