@@ -56,7 +56,7 @@ def _run(words: Sequence[str]) -> int:
     comparison = runs.compare(one, other)
     _print(comparison, Console())
     if found.draw is not None:
-        _draw(comparison, (str(one), str(other)), Path(found.draw).expanduser())
+        _draw(comparison, Path(found.draw).expanduser())
     return 0
 
 
@@ -119,14 +119,16 @@ def _print(found: "Comparison", console: "Console") -> None:
         console.print(table)
 
 
-def _draw(found: "Comparison", names: tuple[str, str], path: Path) -> None:
+def _draw(found: "Comparison", path: Path) -> None:
     from vlmtune.parity import page
     from vlmtune.reports.files import write_whole
 
     if not found.courses:
         raise ConfigError("--draw has nothing to draw: no stage of both has a metrics.jsonl")
     panels = {
-        f"{course.name}: {course.number}": dict(zip(names, (course.one, course.other), strict=True))
+        f"{course.name}: {course.number}": dict(
+            zip(found.sides, (course.one, course.other), strict=True)
+        )
         for course in found.courses
     }
     write_whole(path.parent, {path.name: page.drawn(panels)})

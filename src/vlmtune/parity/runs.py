@@ -101,8 +101,16 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Everything that both sides have."""
+    """Everything that both sides have.
 
+    Attributes:
+        sides: What to call the two: by their backends, where these differ, or by their folders.
+        courses: How each stage went.
+        weights: What each stage trained.
+        answers: What each model answered.
+    """
+
+    sides: tuple[str, str]
     courses: tuple[Course, ...]
     weights: tuple[Weights, ...]
     answers: tuple[Answers, ...]
@@ -119,6 +127,7 @@ def compare(one: Path, other: Path) -> Comparison:
     names = [name for name in sides[0] if name in sides[1]]
     pairs = [(name, sides[0][name], sides[1][name]) for name in names]
     found = Comparison(
+        sides=_called(one, other),
         courses=tuple(course for pair in pairs if (course := _course(*pair))),
         weights=tuple(weights for pair in pairs if (weights := _weights(*pair))),
         answers=tuple(sorted(_answers(one, other), key=lambda found: _place(found.model, names))),
@@ -129,6 +138,11 @@ def compare(one: Path, other: Path) -> Comparison:
             f"here, {', '.join(sides[1]) or 'none'} there; name two runs of one config"
         )
     return found
+
+
+def _called(one: Path, other: Path) -> tuple[str, str]:
+    mine, theirs = (str(read_json(side / "run.json").get("backend", "")) for side in (one, other))
+    return (one.name, other.name) if mine == theirs else (mine, theirs)
 
 
 def _place(model: str, stages: Sequence[str]) -> int:
