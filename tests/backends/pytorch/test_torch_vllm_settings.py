@@ -28,7 +28,9 @@ def config(**changes: object) -> RunConfig:
         ({"model.quantization": "8bit"}, "4bit or none"),
         ({"hardware.fsdp": "full_shard"}, "fsdp2 divides the weights"),
         ({"hardware.deepspeed": "zero3"}, "zero3 divides the weights"),
-        (SERVER, "use vllm_mode: colocate"),
+        (SERVER | {"grpo.temperature": 0.7}, "at temperature 1"),
+        (SERVER | {"hardware.processes": 2}, "share one server"),
+        (SERVER | {"model.quantization": "4bit"}, "its own copy"),
     ],
 )
 def test_what_vllm_cannot_do_is_refused(changes, said):

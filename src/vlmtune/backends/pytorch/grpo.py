@@ -118,9 +118,11 @@ def _drawing(loaded: LoadedModel, config: RunConfig) -> "Rollouts | None":
     """Start vLLM where it is to draw; elsewhere the model that trains draws itself."""
     if not config.hardware.use_vllm:
         return None
-    from vlmtune.backends.pytorch.vllm_rollouts import colocated
+    from vlmtune.backends.pytorch import vllm_rollouts
 
-    return colocated(loaded, config)
+    if config.hardware.vllm_mode == "server":
+        return vllm_rollouts.served(loaded, config)
+    return vllm_rollouts.colocated(loaded, config)
 
 
 def _dataset(count: int) -> datasets.Dataset:

@@ -1,4 +1,4 @@
-"""GRPO's completions from vLLM inside the training process: the adapter alone is handed over.
+"""GRPO's completions from vLLM, in this process or a server: the adapter alone is handed over.
 
 TRL merges the adapter into the weights and sends all of them, which rounds it away in 4-bit
 weights and moves gigabytes. vLLM holds the base model once; before a rollout whose adapter has
@@ -23,6 +23,7 @@ from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.tuning import ADAPTER
 from vlmtune.backends.pytorch.vllm_engine import Engine, Serving, start
 from vlmtune.backends.pytorch.vllm_generate import Progress, VllmGenerator
+from vlmtune.backends.pytorch.vllm_server import ServedGenerator, Server
 from vlmtune.config import RunConfig
 from vlmtune.protocols import Generator
 from vlmtune.types import Completion, Encoded, Prompt, Sampling
@@ -45,7 +46,7 @@ class Rollouts:
         told: Numbers about the last hand-over, since `take_told` was last called.
     """
 
-    def __init__(self, loaded: LoadedModel, engine: Engine, generator: Generator) -> None:
+    def __init__(self, loaded: LoadedModel, engine: Engine | Server, generator: Generator) -> None:
         self.model = loaded.info
         self.told: dict[str, float] = {}
         self._loaded = loaded
@@ -151,6 +152,20 @@ def colocated(loaded: LoadedModel, config: RunConfig) -> Rollouts:
             )
         )
     return Rollouts(loaded, engine, VllmGenerator(engine, _speech(loaded), loaded.info))
+
+
+def served(loaded: LoadedModel, config: RunConfig) -> Rollouts:
+    """Join a running server.
+
+    Raises:
+        BackendUnavailable: If nobody answers, or draws otherwise.
+    """
+    assert config.hardware.vllm_server_url is not None  # config_rules.py asks for it
+    server = Server(config.hardware.vllm_server_url)
+    generator = ServedGenerator(
+        server, _speech(loaded), loaded.info, rows=config.hardware.generation_batch_size
+    )
+    return Rollouts(loaded, server, generator)
 
 
 def _speech(loaded: LoadedModel) -> Speech:

@@ -34,7 +34,8 @@ def check(config: RunConfig) -> None:
     """
     if reason := _tuning(config) or _machine(config):
         raise ConfigError(f"hardware.use_vllm: {reason}, {OTHERWISE}")
-    refuse_missing()
+    if config.hardware.vllm_mode == "colocate":
+        refuse_missing()
 
 
 def environment() -> dict[str, str]:
@@ -85,10 +86,18 @@ def _tuning(config: RunConfig) -> str:
 
 
 def _machine(config: RunConfig) -> str:
-    if config.hardware.vllm_mode == "server":
+    hardware, served = config.hardware, config.hardware.vllm_mode == "server"
+    if served and config.grpo.temperature != 1:
         return (
-            "vllm_mode: server would give a server the adapter at every update, which this version "
-            "does not do; use vllm_mode: colocate"
+            f"a server gives log-probabilities at temperature 1, and grpo.temperature is "
+            f"{config.grpo.temperature:g}; use vllm_mode: colocate, or temperature: 1.0"
+        )
+    if served and hardware.processes * hardware.nodes > 1:
+        return "several processes cannot share one server yet; use vllm_mode: colocate"
+    if served and config.model.quantization != "none":
+        return (
+            f"a server has its own copy of the weights, not these {config.model.quantization} "
+            "ones; use vllm_mode: colocate, or quantization: none"
         )
     if engines.divides_weights(config):
         return (
