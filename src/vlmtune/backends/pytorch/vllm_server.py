@@ -164,12 +164,7 @@ class ServedGenerator:
 
     def encode(self, prompt: Prompt, target: str) -> Encoded:
         """Tokenise a prompt and a target answer as training would."""
-        inputs = self._speech.reader.read(prompt)
-        return Encoded(
-            prompt_ids=tuple(inputs.ids_T.tolist()),
-            target_ids=self._speech.reader.target_ids(target),
-            image_tokens=int(inputs.token_types_T.sum()),
-        )
+        return self._speech.reader.encode(prompt, target)
 
     def score(self, prompts: Sequence[Prompt], targets: Sequence[str]) -> list[tuple[float, ...]]:
         """Refuse: a server closes the assistant's turn its own way, so targets would be others.
