@@ -32,8 +32,8 @@ A gradient's distance is a share of its length, over all weights of the adapter,
 of names. Before the comparison the adapter was moved at random; GRPO's answers count as drawn at
 another adapter, so that ratios lie on both sides of the clip. Beside a loss stands its value.
 
-Log-probabilities would be held to 1e-5 if float32 did: from transformers in float64, PyTorch is up to
-8e-6 away over these tokens and MLX up to 1.1e-5, on unlike tokens.
+Log-probabilities would be held to 1e-5 if float32 did: from transformers in float64, PyTorch is up
+to 8e-6 away over these tokens and MLX up to 1.1e-5, on unlike tokens.
 
 ## Updates
 
