@@ -121,13 +121,13 @@ def make_plan(pipeline: Pipeline, *, track: Tracks) -> Plan:
     resolve(shared.model.name, backend=selection.backend.NAME)
     checked = []
     for name, config in placed(pipeline):
-        notes = _check(name, config, selection.backend)
         here = config_consumers.on_this_machine(config, selection.backend.NAME)
         if here.hardware.nodes > 1:
             raise ConfigError(
                 f"stage {name}: hardware.nodes is more than 1, and a pipeline starts processes on "
                 "its own machine alone; run the stages one by one with scripts/train.py --stage"
             )
+        notes = _check(name, config, selection.backend)
         checked.append((name, here, notes))
     questions = prepare_questions(shared, track=track)
     stages = []
