@@ -13,6 +13,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -46,6 +47,8 @@ class Server:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        # Several runs may share a server, and a run that was killed leaves its last adapter there.
+        self._own = f"vlmtune-{uuid.uuid4().hex[:12]}"
         self._count = 0
         self.model = self._base()
         self._refuse_other_draws()
@@ -60,7 +63,7 @@ class Server:
             CheckpointError: If the server cannot take it.
         """
         before, self._count = self._count, self._count + 1
-        name = f"vlmtune-{self._count}"
+        name = f"{self._own}-{self._count}"
         code, said = self.post(
             "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)}
         )
@@ -71,7 +74,7 @@ class Server:
                 "and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
             )
         if before:
-            self.post("/v1/unload_lora_adapter", {"lora_name": f"vlmtune-{before}"})
+            self.post("/v1/unload_lora_adapter", {"lora_name": f"{self._own}-{before}"})
         self.model = name
 
     def post(self, path: str, body: JSON | None) -> tuple[int, JSON]:
