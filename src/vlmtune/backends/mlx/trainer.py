@@ -128,6 +128,8 @@ class _Loop:
         self.config = config
         self.journal = journal
         self.exhibit = job.exhibit
+        rows = config.hardware.generation_batch_size
+        self.generator = MLXGenerator(learner.loaded, batch_rows=rows)
         self.limit = memory.limit_gib()
         self._told = told
         training = config.training
@@ -156,9 +158,7 @@ class _Loop:
             self.journal.advance(step=self.progress.step)
             self._record(rate, norm)
             if self.exhibit is not None:
-                rows = self.config.hardware.generation_batch_size
-                generator = MLXGenerator(self.learner.loaded, batch_rows=rows)
-                self.exhibit.show(generator, step=self.progress.step)
+                self.exhibit.show(self.generator, step=self.progress.step)
             if self._evaluates():
                 self._evaluate()
             if self._saves():
