@@ -9,7 +9,7 @@ import pytest
 
 from vlmtune.parity import page, side
 from vlmtune.parity.assignment import DPO_LOSSES, SAMPLE, Size, tiny
-from vlmtune.parity.lines import Line, compare, curves
+from vlmtune.parity.lines import FARTHEST, LOGPS, Line, compare, curves, rounding
 from vlmtune.parity.write import compute, main
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -50,10 +50,34 @@ def test_what_a_sample_compares_stands_on_the_page(lines) -> None:
 def test_a_difference_is_found_wherever_it_is(findings) -> None:
     one, other = findings
     for name, value in other.items():
-        if not name.startswith(("ids/", "greedy/", "pico/logps", "dpo/ipo", "updates/dpo/adapter")):
+        if not name.startswith(("ids/", "greedy", "pico/logps", "dpo/ipo", "updates/dpo/adapter")):
             continue
         changed = other | {name: value + np.asarray(1).astype(value.dtype)}
         assert any(not line.holds and line.what != ACTS for line in compare(one, changed)), name
+
+
+def test_float32_alone_accounts_for_what_the_engines_differ_by(findings) -> None:
+    far = rounding(*findings, names=("PyTorch", "MLX"))
+    assert 0 < far["PyTorch"] < LOGPS
+    assert 0 < far["MLX"] < FARTHEST
+    apart = max(
+        np.abs(value - findings[1][name]).max()
+        for name, value in findings[0].items()
+        if name.startswith("pico/logps/")
+    )
+    assert apart <= far["PyTorch"] + far["MLX"]
+
+
+def test_many_drawn_tokens_a_little_apart_do_not_pass(findings) -> None:
+    one, other = findings
+    changed = other | {
+        name: value + np.where(value, 1.5 * LOGPS, 0)
+        for name, value in one.items()
+        if name.startswith("pico/logps/")
+    }
+    (line,) = [line for line in compare(one, changed) if not line.holds and line.what != ACTS]
+    assert line.what.startswith("log-probabilities of pico's drawn answers")
+    assert line.measured == line.count.removesuffix(" tokens")
 
 
 def test_findings_of_unlike_assignments_are_not_compared(findings) -> None:
@@ -88,7 +112,8 @@ def test_every_comparison_on_the_page_holds_and_is_of_the_whole_assignment() -> 
 
 def test_a_comparison_that_does_not_hold_is_said_on_the_page(findings, lines) -> None:
     changed = [replace(line, holds=line.what != "pixels") for line in lines]
-    found = page.results(changed, curves(*findings, names=("PyTorch", "MLX")))
+    names = ("PyTorch", "MLX")
+    found = page.results(changed, curves(*findings, names=names), rounding(*findings, names=names))
     assert f"{len(lines)} comparisons, all but 1 hold" in page.text(found)
     assert "| **no** |" in page.text(found)
 

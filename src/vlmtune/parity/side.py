@@ -23,6 +23,7 @@ from vlmtune.config import RewardConfig
 from vlmtune.parity import assignment
 from vlmtune.parity.assignment import Size
 from vlmtune.parity.layouts import LAYOUTS, rows
+from vlmtune.parity.lines import EXACT
 from vlmtune.rewards import build_reward
 from vlmtune.training.grading import grade_groups
 from vlmtune.training.journal import METRICS, RunJournal
@@ -54,6 +55,7 @@ def compute(backend: str, folder: Path, *, size: Size, say: Say) -> Path:
     work.answer()
     say("logits and log-probabilities")
     work.score("pico", count=size.scored)
+    work.score_exactly(count=size.scored)
     work.score("random", count=size.random)
     say("losses and gradients")
     work.grade()
@@ -101,10 +103,15 @@ class _Work:
 
     def answer(self) -> None:
         """Answer greedily, and draw groups that the reward grades."""
-        generator, size = self._readers["pico"].generator, self._size
+        reader, size = self._readers["pico"], self._size
+        generator = reader.generator
         greedy = generator.generate(assignment.worded(assignment.asked(size.greedy)), GREEDY)
         for place, group in enumerate(greedy):
             self.found[f"greedy/{place}"] = np.array(group[0].token_ids)
+        for place, prompt in enumerate(assignment.worded(assignment.asked(size.greedy))):
+            self.found[f"greedy_logps/{place}"] = reader.log_probabilities(
+                prompt, [greedy[place][0].token_ids], temperature=1.0
+            )
         examples = assignment.asked(size.drawn)
         drawn = generator.generate(assignment.worded(examples), DRAWN)
         for place, group in enumerate(drawn):
@@ -139,6 +146,17 @@ class _Work:
             self.found[f"{model}/logps/{place}"] = reader.log_probabilities(
                 prompt, answers[place], temperature=assignment.ROLLOUT.temperature
             )
+
+    def score_exactly(self, *, count: int) -> None:
+        """Compute the same log-probabilities of pico in float64, where the engine can."""
+        for place, prompt in enumerate(assignment.worded(assignment.asked(count))):
+            exact = self._readers["pico"].exactly(
+                prompt,
+                self._answers["scored"][place],
+                temperature=assignment.ROLLOUT.temperature,
+            )
+            if exact is not None:
+                self.found[f"{EXACT}pico/logps/{place}"] = exact
 
     def grade(self) -> None:
         """Compute every loss and its gradient by one adapter."""

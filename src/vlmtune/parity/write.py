@@ -19,7 +19,7 @@ import numpy as np
 from vlmtune.errors import DataError, RunFailed, VlmtuneError
 from vlmtune.parity import page, side
 from vlmtune.parity.assignment import Size, tiny
-from vlmtune.parity.lines import compare, curves
+from vlmtune.parity.lines import compare, curves, rounding
 
 ENGINES = ("pytorch", "mlx")
 
@@ -94,7 +94,9 @@ def _written(folder: Path, docs: Path, *, computed: bool) -> int:
             _apart(engine, folder)
     one, other = (_findings(folder / f"{engine}.npz") for engine in ENGINES)
     names = ("PyTorch", "MLX")
-    found = page.results(compare(one, other), curves(one, other, names=names))
+    found = page.results(
+        compare(one, other), curves(one, other, names=names), rounding(one, other, names=names)
+    )
     (docs / "parity.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (docs / "parity.md").write_text(page.text(found), encoding="utf-8")
     (docs / "parity.svg").write_text(page.picture(found), encoding="utf-8")

@@ -4,7 +4,9 @@ Losses are those of TRL's trainers as this backend builds and runs them. Weights
 the names that both sides share: transformers' name of a layer, with `.lora_A` or `.lora_B` behind.
 """
 
+import copy
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,19 +60,39 @@ class Reader:
     ) -> npt.NDArray[np.float32]:
         """Score answers behind their prompt, float32 [B, C]; 0 behind an answer's end."""
         packed, logits_RTV = self._computed(prompt, answers)
-        labels_RT1 = packed.labels_RT.clamp(min=0)[..., None]
-        logps_RT = (logits_RTV / temperature).log_softmax(-1).gather(-1, labels_RT1)[..., 0]
-        lengths = [len(ids) for ids in answers]
-        return np.asarray(packed.unpack(logps_RT, lengths, max(lengths)), np.float32)
+        return np.asarray(self._picked(packed, logits_RTV, answers, temperature), np.float32)
+
+    def exactly(
+        self, prompt: Prompt, answers: Sequence[Sequence[int]], *, temperature: float
+    ) -> npt.NDArray[np.float64]:
+        """Score answers behind their prompt as a network of float64 does, [B, C]."""
+        packed, logits_RTV = self._computed(prompt, answers, network=self._double)
+        return np.asarray(self._picked(packed, logits_RTV, answers, temperature), np.float64)
+
+    @cached_property
+    def _double(self) -> Any:
+        return copy.deepcopy(self._loaded.network).double()
 
     def _computed(
-        self, prompt: Prompt, answers: Sequence[Sequence[int]]
+        self, prompt: Prompt, answers: Sequence[Sequence[int]], *, network: Any = None
     ) -> tuple[prompt_once.Packed, torch.Tensor]:
         inputs = {0: self._loaded.reader.read(prompt)}
         packed = prompt_once.pack(self._loaded, inputs, [0] * len(answers), answers)
         with torch.no_grad():
-            logits = self._loaded.network(**packed.inputs, use_cache=False).logits
+            logits = (network or self._loaded.network)(**packed.inputs, use_cache=False).logits
         return packed, logits
+
+    def _picked(
+        self,
+        packed: prompt_once.Packed,
+        logits_RTV: torch.Tensor,
+        answers: Sequence[Sequence[int]],
+        temperature: float,
+    ) -> torch.Tensor:
+        labels_RT1 = packed.labels_RT.clamp(min=0)[..., None]
+        logps_RT = (logits_RTV / temperature).log_softmax(-1).gather(-1, labels_RT1)[..., 0]
+        lengths = [len(ids) for ids in answers]
+        return packed.unpack(logps_RT, lengths, max(lengths))
 
 
 class Trainee:
