@@ -216,6 +216,15 @@ def test_a_config_says_what_flags_would_and_flags_win() -> None:
     }
 
 
+def test_a_config_with_stages_says_what_stands_beside_them() -> None:
+    file = CHECKOUT / "configs" / "pico_pipeline.yaml"
+    request = parse(["--config", str(file), "--set", "stages.sft.training.learning_rate=1e-3"])
+    assert request.given["model_path"] == "pico"
+    assert request.given["max_samples"] == 1000
+    assert request.held_out is not None
+    assert [one.split for one in request.held_out.evaluation.datasets] == ["test"]
+
+
 def test_a_config_means_nothing_to_saved_answers() -> None:
     with pytest.raises(ConfigError, match="--config means nothing together with --predictions"):
         parse(["--config", "x.yaml", "--predictions", "y.jsonl"])

@@ -113,13 +113,16 @@ def _of_config(path: Path, overrides: Sequence[str]) -> tuple["RunConfig", dict[
     Raises:
         ConfigError: If the file or a setting cannot be used.
     """
-    from vlmtune import config_consumers, config_file
+    from vlmtune import config_consumers, config_file, config_pipeline
 
     # An evaluation belongs to no stage; a config needs one, and here it decides nothing.
-    fallbacks = {"stage": "sft"}
-    resolved = config_file.resolve(
-        path, overrides=overrides, fallbacks=fallbacks, environment=os.environ
-    )
+    if config_pipeline.is_pipeline(path):
+        found = config_pipeline.load_pipeline(path, overrides=overrides, environment=os.environ)
+        resolved = found.shared
+    else:
+        resolved = config_file.resolve(
+            path, overrides=overrides, fallbacks={"stage": "sft"}, environment=os.environ
+        )
     unread = config_consumers.check(resolved.config, config_consumers.EVALUATE)
     for note in (*resolved.translations, *resolved.left, *unread):
         print(f"note: {note}")
@@ -143,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--config", type=Path, metavar="FILE",
-        help="YAML with model.name and the section evaluation; flags win")  # fmt: skip
+        help="YAML with model.name and the section evaluation, stages too; flags win")  # fmt: skip
     add("--set", action="append", metavar="KEY=VALUE", help="any setting of that file")
     add(
         "--model_path", metavar="NAME", help="pico, an alias (3b-4bit), hub id, model folder or run"

@@ -10,7 +10,6 @@ if importlib.util.find_spec("trl") is None:
     pytest.skip("TRL needs Python 3.11", allow_module_level=True)
 
 SHORT = {
-    "hardware.device": "cpu",
     "data.max_samples": 5,
     "data.eval_fraction": 0.0,
     "training.max_steps": 2,
@@ -32,8 +31,8 @@ def missing(name):
     )
 
 
-@pytest.fixture
-def train(forked_runs, tmp_path):
+@pytest.fixture(params=["pytorch", "mlx"])
+def train(request, forked_runs, tmp_path):
     """Train a few updates in `tmp_path`/run and hand out what metrics.jsonl says."""
 
     def trained(stage, *words, **environment):
@@ -41,7 +40,7 @@ def train(forked_runs, tmp_path):
         words = [
             *(f"--set={key}={json.dumps(value)}" for key, value in settings.items()),
             *words,
-            "--backend=pytorch",
+            f"--backend={request.param}",
             f"--output_dir={tmp_path / 'run'}",
         ]
         run = forked_runs.start(stage, words, folder=str(tmp_path), **environment)
@@ -75,7 +74,7 @@ def test_tensorboard_has_the_numbers_of_every_stage(train, tmp_path, stage):
 @pytest.mark.parametrize("stage", list(WATCHED))
 def test_wandb_keeps_an_offline_run(train, tmp_path, stage):
     lines = train(stage, "--set=tracking.wandb=true", "--set=tracking.wandb_mode=offline")
-    (written,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
+    (written,) = tmp_path.glob("**/wandb/offline-run-*/run-*.wandb")
     # It has no public reader; its records hold names and values as text.
     found = written.read_bytes()
     assert f"train/{WATCHED[stage]}".encode() in found
@@ -86,9 +85,10 @@ def test_wandb_keeps_an_offline_run(train, tmp_path, stage):
 
 @missing("trackio")
 @pytest.mark.parametrize("stage", list(WATCHED))
-def test_trackio_fills_its_database(forked_runs, train, stage):
-    lines = train(stage, "--set=tracking.trackio=true", f"--set=tracking.project={stage}")
-    with sqlite3.connect(forked_runs.folder / "trackio" / f"{stage}.db") as database:
+def test_trackio_fills_its_database(forked_runs, train, stage, tmp_path):
+    project = tmp_path.name.replace("_", "-")
+    lines = train(stage, "--set=tracking.trackio=true", f"--set=tracking.project={project}")
+    with sqlite3.connect(forked_runs.folder / "trackio" / f"{project}.db") as database:
         rows = database.execute("select metrics from metrics order by step").fetchall()
     name = f"train/{WATCHED[stage]}"
     found = [metrics[name] for (text,) in rows if name in (metrics := json.loads(text))]
