@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from vlmtune.backends.job import Job
 from vlmtune.backends.mlx import prompt_once
+from vlmtune.backends.mlx.held_out import measured
 from vlmtune.backends.mlx.learner import Learner
 from vlmtune.backends.mlx.settings import passes
 from vlmtune.backends.mlx.trainer import Work, train
@@ -139,7 +140,9 @@ class DpoTask:
 
     def loss(self, batch: Batch) -> tuple[mx.array, Mapping[str, mx.array]]:
         """Compute the mean over a batch's pairs, and what is watched while training."""
-        policy_CB = _whole(prompt_once.score(self._learner.loaded, batch.packed))
+        found = prompt_once.watch(self._learner.loaded, batch.packed)
+        policy_CB = _whole(found.logps_BC)
+        chosen, rejected = slice(len(batch.rows)), slice(len(batch.rows), None)
         reference_CB = mx.array(batch.reference_CB)
         loss = preference_loss(
             policy_CB, reference_CB, mx.array(batch.lengths_CB), settings=self._settings
@@ -152,6 +155,10 @@ class DpoTask:
             "rewards/margins": (rewards_CB[0] - rewards_CB[1]).mean(),
             "logps/chosen": policy_CB[0].mean(),
             "logps/rejected": policy_CB[1].mean(),
+            "logits/chosen": found.mean(found.means_BC, answers=chosen),
+            "logits/rejected": found.mean(found.means_BC, answers=rejected),
+            "entropy": found.mean(found.entropies_BC),
+            "mean_token_accuracy": found.mean(found.likeliest_BC, answers=chosen),
         }
         stopped = {name: mx.stop_gradient(value) for name, value in numbers.items()}
         return loss * batch.share, stopped
@@ -161,15 +168,12 @@ class DpoTask:
         return [self._lessons[row].prompt.example_id for row in batch.rows]
 
     def evaluate(self) -> dict[str, float]:
-        """Measure held-out pairs: each batch's means, then over pairs."""
-        rows = range(len(self._evaluation))
-        sums: dict[str, float] = {}
-        for start in range(0, len(rows), self._evaluated_at_once):
-            part = rows[start : start + self._evaluated_at_once]
-            loss, numbers = self.loss(self.batch(self._evaluation, part))
-            for name, value in {"loss": loss, **numbers}.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * len(part)
-        return {f"eval_{name}": total / len(rows) for name, total in sums.items()}
+        """Measure held-out pairs, batch by batch, as `held_out.measured` puts them together."""
+        return measured(
+            len(self._evaluation),
+            at_once=self._evaluated_at_once,
+            loss=lambda part: self.loss(self.batch(self._evaluation, part)),
+        )
 
     def saved(self) -> JSON:
         """What the reference said; asked again in other company, its last digits would differ."""

@@ -115,7 +115,7 @@ class GrpoTask:
         self._update = update
         number = update // self._config.grpo.num_iterations
         if self._inside is not None and self._inside[0] == number:
-            return Work(batches=self._inside[1])
+            return Work(batches=self._inside[1], tokens=0)
         rollout = roll_out(
             self._generator,
             self._rows(number),
@@ -128,7 +128,11 @@ class GrpoTask:
         self._observe(rollout, update, True)
         batches = self.batches(rollout)
         self._inside = (number, batches)
-        return Work(batches=batches, numbers=rollout.metrics() | _lengths(rollout))
+        return Work(
+            batches=batches,
+            numbers=rollout.metrics() | _lengths(rollout),
+            tokens=sum(batch.packed.prompt_tokens for batch in batches) + _drawn(rollout),
+        )
 
     def _rows(self, number: int) -> list[int]:
         """Say which prompts a drawing asks."""
@@ -197,8 +201,11 @@ class GrpoTask:
     def loss(self, batch: Batch) -> tuple[mx.array, Mapping[str, mx.array]]:
         """Compute a batch's share of the loss, its divergence, and how much was clipped."""
         shared = self._objective.loss_type in SHARED_LOSSES
+        found = prompt_once.watch(
+            self._learner.loaded, batch.packed, temperature=self._sampling.temperature
+        )
         loss, numbers = policy_loss(
-            self._logps(batch),
+            found.logps_BC,
             advantages_B=mx.array(batch.advantages_B),
             mask_BT=mx.array(batch.mask_BC),
             objective=self._objective,
@@ -206,6 +213,7 @@ class GrpoTask:
             reference_BT=None if batch.reference_BC is None else mx.array(batch.reference_BC),
             tokens=float(batch.tokens) if shared else None,
         )
+        numbers["entropy"] = found.mean(found.entropies_BC)
         return loss if shared else loss * batch.share, numbers
 
     def names(self, batch: Batch) -> list[str]:
@@ -271,6 +279,10 @@ def _read(values: JSON, batch: Batch) -> Floats | None:
     if values is None:
         return None
     return np.array(values, np.float32).reshape(batch.mask_BC.shape)
+
+
+def _drawn(rollout: Rollout) -> int:
+    return sum(len(one.token_ids) for group in rollout.groups for one in group.completions)
 
 
 def _lengths(rollout: Rollout) -> dict[str, float]:

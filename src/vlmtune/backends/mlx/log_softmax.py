@@ -23,14 +23,35 @@ def log_probabilities(logits_NV: mx.array, ids_N: mx.array) -> mx.array:
     Returns:
         float32 [N].
     """
+    return _computed(logits_NV, ids_N)[0]
+
+
+def watched(logits_NV: mx.array, ids_N: mx.array) -> mx.array:
+    """Compute the same, and beside it what is watched while training.
+
+    Returns:
+        float32 [N, 4]: the log-probability, differentiable; and without derivatives the entropy of
+        all tokens in nats, 1 where the id is the likeliest, and the mean logit.
+    """
+    found_N, below_NV, weights_NV = _computed(logits_NV, ids_N)
+    below_NV, weights_NV = mx.stop_gradient(below_NV), mx.stop_gradient(weights_NV)
+    totals_N = sums(weights_NV)
+    entropies_N = mx.log(totals_N) - sums(weights_NV * below_NV) / totals_N
+    likeliest_N = (logits_NV.argmax(axis=-1) == ids_N).astype(found_N.dtype)
+    means_N = mx.stop_gradient(sums(logits_NV) / logits_NV.shape[-1])
+    return mx.stack([found_N, entropies_N, likeliest_N, means_N], axis=-1)
+
+
+def _computed(logits_NV: mx.array, ids_N: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+    """Give log-probabilities, logits below the largest of their row, and these exponentiated."""
     top_N1 = mx.stop_gradient(logits_NV.max(axis=-1, keepdims=True))
     # Small numbers are subtracted, so that likely tokens keep their digits.
     below_NV = logits_NV - top_N1
     # Under mx.checkpoint the ids are an argument like any other, and have no derivative.
     ids_N1 = mx.stop_gradient(ids_N)[:, None]
     chosen_N = mx.take_along_axis(below_NV, ids_N1, axis=-1)[:, 0]
-    found_N: mx.array = chosen_N - mx.log(sums(mx.exp(below_NV)))
-    return found_N
+    weights_NV = mx.exp(below_NV)
+    return chosen_N - mx.log(sums(weights_NV)), below_NV, weights_NV
 
 
 def sums(weights_NV: mx.array) -> mx.array:

@@ -34,6 +34,7 @@ class Progress:
 
     Attributes:
         step: Updates made.
+        tokens: Tokens seen, each answer's with its prompt's.
         losses: Sum of all updates' losses.
         unrecorded: Updates since the last record.
         loss: Sum of their losses.
@@ -41,6 +42,7 @@ class Progress:
     """
 
     step: int = 0
+    tokens: int = 0
     losses: float = 0.0
     unrecorded: int = 0
     loss: float = 0.0
@@ -57,9 +59,10 @@ class Progress:
             total, count = self.sums.get(name, (0.0, 0))
             self.sums[name] = (total + float(value), count + 1)
 
-    def count(self, loss: float) -> None:
+    def count(self, loss: float, *, tokens: int) -> None:
         """An update is made."""
         self.step += 1
+        self.tokens += tokens
         self.unrecorded += 1
         self.loss += loss
         self.losses += loss

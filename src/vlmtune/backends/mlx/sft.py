@@ -11,6 +11,7 @@ import mlx.core as mx
 
 from vlmtune.backends.job import Job
 from vlmtune.backends.mlx import prompt_once
+from vlmtune.backends.mlx.held_out import measured
 from vlmtune.backends.mlx.learner import Learner
 from vlmtune.backends.mlx.settings import passes
 from vlmtune.backends.mlx.trainer import Work, train
@@ -86,24 +87,24 @@ class SftTask:
 
     def loss(self, batch: Batch) -> tuple[mx.array, Mapping[str, mx.array]]:
         """Compute a batch's share of the mean negative log-likelihood of an update's tokens."""
-        logps_BC = prompt_once.score(self._learner.loaded, batch.packed)
-        return -logps_BC.sum() / batch.tokens, {}
+        found = prompt_once.watch(self._learner.loaded, batch.packed)
+        numbers = {
+            "entropy": found.mean(found.entropies_BC),
+            "mean_token_accuracy": found.mean(found.likeliest_BC),
+        }
+        return -found.logps_BC.sum() / batch.tokens, numbers
 
     def names(self, batch: Batch) -> list[str]:
         """Name the rows of a batch."""
         return [self._lessons[row].prompt.example_id for row in batch.rows]
 
     def evaluate(self) -> dict[str, float]:
-        """Measure the loss of held-out rows: each batch's mean over tokens, then over rows."""
-        rows = range(len(self._evaluation))
-        if not rows:
-            return {}
-        total = 0.0
-        for start in range(0, len(rows), self._evaluated_at_once):
-            part = rows[start : start + self._evaluated_at_once]
-            loss, _ = self.loss(self.batch(self._evaluation, part))
-            total += float(loss) * len(part)
-        return {"eval_loss": total / len(rows)}
+        """Measure held-out rows, batch by batch, as `held_out.measured` puts them together."""
+        return measured(
+            len(self._evaluation),
+            at_once=self._evaluated_at_once,
+            loss=lambda part: self.loss(self.batch(self._evaluation, part)),
+        )
 
     def saved(self) -> JSON:
         """Nothing: rows follow from the update's number."""

@@ -39,10 +39,13 @@ class Work:
     Attributes:
         batches: Its batches, made when they are asked for; at least one.
         numbers: What is known of them beforehand, to be recorded as means over updates.
+        tokens: Tokens that are seen for the first time, each answer's with its prompt's; None are
+            those of all its batches.
     """
 
     batches: Iterable[Any]
     numbers: Mapping[str, float] = field(default_factory=dict)
+    tokens: int | None = None
 
 
 class Task(Protocol):
@@ -173,11 +176,13 @@ class _Loop:
         work = self.task.work(number)
         loss, gradients = 0.0, dict[str, mx.array]()
         names: list[str] = []
+        tokens = 0
         for place, batch in enumerate(work.batches):
             self.learner.network.train(self.task.drops)
             mx.random.seed(_seed(self.config.seed, number, place))
             share, numbers, found = self._graded(batch)
             names += self.task.names(batch)
+            tokens += batch.packed.tokens
             if not np.isfinite(share):
                 raise failures.not_finite(
                     f"the loss is {share}", number + 1, self.task.names(batch)
@@ -200,14 +205,14 @@ class _Loop:
         mx.eval(moved, self.optimizer.arrays())
         memory.watch(number + 1, limit=self.limit)
         self.progress.add(work.numbers)
-        self.progress.count(loss)
+        self.progress.count(loss, tokens=tokens if work.tokens is None else work.tokens)
         return self.learner.leading_rate(self.config) * factor, float(norm)
 
     def _record(self, rate: float, norm: float) -> None:
         step = self.progress.step
         if step != 1 and step % self.config.tracking.log_steps:
             return
-        numbers = self.progress.drained()
+        numbers = self.progress.drained() | {"num_tokens": float(self.progress.tokens)}
         self._tell(numbers | {"grad_norm": norm, "learning_rate": rate})
 
     def _tell(self, numbers: Mapping[str, float]) -> None:

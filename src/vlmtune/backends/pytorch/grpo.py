@@ -249,8 +249,10 @@ class GroupTrainer(house(trl.GRPOTrainer)):  # type: ignore[misc]
         }
         if self.desk.drawing is not None:
             found |= self.desk.drawing.take_told()
+        # The trainer averages over batches; a short last one counts for as many as it holds.
+        times = 1 if training else len(rollout.groups)
         for name, value in found.items():
-            metrics[name].append(value)
+            metrics[name] += [value] * times
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = super()._generate_and_score_completions(inputs)
