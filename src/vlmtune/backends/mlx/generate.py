@@ -15,9 +15,9 @@ from vlmtune.backends import decoding
 from vlmtune.backends.decoding import Floats, Integers, Progress
 from vlmtune.backends.mlx.cache import Prefix, RowCache
 from vlmtune.backends.mlx.model import LoadedModel
-from vlmtune.backends.mlx.packs import packs
 from vlmtune.backends.mlx.proof import go_together
 from vlmtune.backends.mlx.sampling import Drawer, make_drawer
+from vlmtune.backends.packs import packs
 from vlmtune.types import Completion, Encoded, ModelInfo, Prompt, Sampling
 
 Prefixes = Callable[[Sequence[Prompt]], Iterator[Prefix]]

@@ -1,4 +1,4 @@
-"""Which prompts are computed in one pass, and what they share.
+"""Prompts that are computed in one pass, side by side, and what they share.
 
 <|im_start|> system ... <|vision_start|> <img> <img> left of ?      prompt 0
 <|im_start|> system ... <|vision_start|> <img> how many ?  .        prompt 1, filled up
@@ -7,38 +7,15 @@
 
 # B prompts, T tokens
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from vlmtune.backends.mlx.inputs import PromptInputs
 
-PACK_TOKENS = 2048
-"""Tokens of one pass, filling included; a longer prompt goes alone. Bounds memory."""
 SHORTEST_HEAD = 8
 """A shorter common beginning costs more to compute apart than it saves."""
-
-
-def packs(inputs: Iterable[PromptInputs], *, together: bool) -> Iterator[list[PromptInputs]]:
-    """Cut a stream of prompts, in order, into those that are computed at once.
-
-    Args:
-        inputs: Prompts, which are read as they are needed.
-        together: Whether the network may compute several at once; if not, each goes alone.
-
-    Yields:
-        One or more prompts whose filled-up lengths add up to `PACK_TOKENS` at most.
-    """
-    pack: list[PromptInputs] = []
-    for one in inputs:
-        width = max(len(other.ids_T) for other in [*pack, one])
-        if pack and (not together or width * (len(pack) + 1) > PACK_TOKENS):
-            yield pack
-            pack = []
-        pack.append(one)
-    if pack:
-        yield pack
 
 
 def side_by_side(

@@ -5,18 +5,21 @@ The network is left as it was found: in training mode if it was in training mode
 
 # P prompts, G completions per prompt, B rows in the batch
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
 from vlmtune.backends import decoding
 from vlmtune.backends.decoding import Floats, Integers, Progress
+from vlmtune.backends.packs import packs
 from vlmtune.backends.pytorch.cache import Prefix, RowCache
 from vlmtune.backends.pytorch.model import LoadedModel
+from vlmtune.backends.pytorch.proof import go_together
 from vlmtune.backends.pytorch.sampling import Drawer, make_drawer
 from vlmtune.types import Completion, Encoded, ModelInfo, Prompt, Sampling
 
+Prefixes = Callable[[Sequence[Prompt]], Iterator[Prefix]]
 Drawn = tuple[torch.Tensor, torch.Tensor]
 """Token ids and their log-probabilities, [B] each."""
 
@@ -33,6 +36,7 @@ class TorchGenerator:
         self.model: ModelInfo = loaded.info
         self.batch_rows = batch_rows
         self._loaded = loaded
+        self._together: bool | None = None
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, *, progress: Progress | None = None
@@ -51,7 +55,7 @@ class TorchGenerator:
             DataError: If an image cannot be opened.
         """
         decoder = decoding.Decoder(
-            engine=_Engine(self._loaded, sampling),
+            engine=_Engine(self._loaded, sampling, self._prefixes),
             batch_rows=self.batch_rows,
             end_ids=frozenset(self._loaded.end_ids),
             text=self._loaded.reader.text,
@@ -72,10 +76,18 @@ class TorchGenerator:
             return decoding.score(
                 prompts,
                 [self._loaded.reader.target_ids(target) for target in targets],
-                prefixes=lambda distinct: _prefixes(self._loaded, distinct),
+                prefixes=self._prefixes,
                 several=self._loaded.score,
                 batch_rows=self.batch_rows,
             )
+
+    def _prefixes(self, prompts: Sequence[Prompt]) -> Iterator[Prefix]:
+        """Compute distinct prompts, in order; at the first several, ask whether they may share."""
+        if self._together is None and len(prompts) > 1:
+            self._together = go_together(self._loaded)
+        inputs = (self._loaded.reader.read(prompt) for prompt in prompts)
+        for pack in packs(inputs, together=bool(self._together)):
+            yield from self._loaded.prefill_together(pack)
 
 
 @contextmanager
@@ -91,22 +103,15 @@ def inference(loaded: LoadedModel) -> Iterator[None]:
         loaded.network.train(was_training)
 
 
-def _prefixes(loaded: LoadedModel, prompts: Sequence[Prompt]) -> Iterator[Prefix]:
-    return (loaded.prefill(loaded.reader.read(prompt)) for prompt in prompts)
-
-
 class _Engine:
     """`decoding.Engine`: the rows' cache in PyTorch, for one call."""
 
-    def __init__(self, loaded: LoadedModel, sampling: Sampling) -> None:
+    def __init__(self, loaded: LoadedModel, sampling: Sampling, prefixes: Prefixes) -> None:
         self._loaded = loaded
         self._sampling = sampling
         self._drawer: Drawer | None = None
         self._cache = RowCache()
-
-    def prefixes(self, prompts: Sequence[Prompt]) -> Iterator[Prefix]:
-        """Compute prompts one by one."""
-        return _prefixes(self._loaded, prompts)
+        self.prefixes = prefixes
 
     def refill(
         self,

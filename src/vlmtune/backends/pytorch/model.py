@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
-from vlmtune.backends.pytorch.cache import Prefix, expanded, to_cache
+from vlmtune.backends.pytorch.cache import Layers, Prefix, expanded, to_cache
 from vlmtune.backends.pytorch.choices import Loading
 from vlmtune.backends.pytorch.devices import choose_device, choose_dtype
 from vlmtune.backends.pytorch.inputs import PromptInputs, PromptReader, speech
@@ -66,16 +67,48 @@ class LoadedModel:
 
     def prefill(self, inputs: PromptInputs) -> Prefix:
         """Compute a prompt, once, whatever the number of completions."""
-        positions, after = self.positions(inputs)
-        pictures = {name: value.to(self.device) for name, value in inputs.pictures.items()}
+        return self.prefill_together([inputs])[0]
+
+    def prefill_together(self, several: Sequence[PromptInputs]) -> list[Prefix]:
+        """Compute unlike prompts in one pass.
+
+        Shorter prompts are filled up at their end: attention is causal, so no token of theirs sees
+        the filling, which is cut off again, and no mask is needed.
+
+        Args:
+            several: B prompts of any lengths, with any pictures, at least one.
+
+        Returns:
+            B prefixes, in order.
+        """
+        lengths = [len(inputs.ids_T) for inputs in several]
+        numbered = [self.positions(inputs) for inputs in several]
         out = self.base.model(
-            input_ids=inputs.ids_T[None].to(self.device),
-            position_ids=positions,
+            input_ids=_filled([inputs.ids_T for inputs in several], self.reader.pad_id).to(
+                self.device
+            ),
+            position_ids=_filled_positions([positions for positions, _ in numbered]),
             use_cache=True,
-            **pictures,
+            **self._pictures(several),
         )
+        last_B = torch.tensor(lengths, device=self.device) - 1
+        rows_B = torch.arange(len(several), device=self.device)
+        logits_BV = self._logits(out.last_hidden_state[rows_B, last_B])
         layers = [(layer.keys, layer.values) for layer in out.past_key_values.layers]
-        return Prefix(layers, self._logits(out.last_hidden_state[0, -1:])[0], after)
+        return [
+            Prefix(_row(layers, row, length), logits_BV[row], after)
+            for row, (length, (_, after)) in enumerate(zip(lengths, numbered, strict=True))
+        ]
+
+    def _pictures(self, several: Sequence[PromptInputs]) -> dict[str, torch.Tensor]:
+        """Put the pictures of prompts behind each other."""
+        names = dict.fromkeys(name for inputs in several for name in inputs.pictures)
+        return {
+            name: torch.cat(
+                [inputs.pictures[name] for inputs in several if name in inputs.pictures]
+            ).to(self.device)
+            for name in names
+        }
 
     def positions(self, inputs: PromptInputs) -> tuple[torch.Tensor, int]:
         """Number a prompt's tokens: [A, 1, T] or [1, T], and the number of the one that follows."""
@@ -143,6 +176,29 @@ class LoadedModel:
     def _logits(self, hidden_BH: torch.Tensor) -> torch.Tensor:
         logits_BV: torch.Tensor = self.base.get_output_embeddings()(hidden_BH).float()
         return logits_BV
+
+
+def _filled(ids: Sequence[torch.Tensor], pad_id: int) -> torch.Tensor:
+    """Put token ids side by side, int64 [B, T]."""
+    return pad_sequence(list(ids), batch_first=True, padding_value=pad_id)
+
+
+def _filled_positions(several: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Put numbers of tokens side by side, [A, B, T] or [B, T]; all have the most axes of any."""
+    axes = max(positions.ndim for positions in several)
+    if axes == 2:
+        return pad_sequence([positions[0] for positions in several], batch_first=True)
+    count = max(positions.shape[0] for positions in several if positions.ndim == axes)
+    rows = [positions.expand(count, 1, -1)[:, 0].T for positions in several]
+    return pad_sequence(rows, batch_first=True).permute(2, 0, 1)
+
+
+def _row(layers: Layers, row: int, length: int) -> Layers:
+    """Cut one prompt's keys and values out of a pass."""
+    return [
+        (keys[row : row + 1, :, :length], values[row : row + 1, :, :length])
+        for keys, values in layers
+    ]
 
 
 def _log_softmax_at(logits_TV: torch.Tensor, ids: Sequence[int]) -> list[float]:

@@ -28,7 +28,7 @@ import transformers
 
 from vlmtune.backends.choices import Rates, rates
 from vlmtune.backends.job import Job
-from vlmtune.backends.pytorch import counters, failures, processes, sharding
+from vlmtune.backends.pytorch import counters, failures, processes, restore, sharding
 from vlmtune.backends.pytorch.generate import TorchGenerator
 from vlmtune.backends.pytorch.model import LoadedModel
 from vlmtune.backends.pytorch.sampler import PassSampler
@@ -140,6 +140,21 @@ class HouseTrainer(transformers.Trainer):
         whole = self.is_fsdp_enabled
         with sharding.as_one_block(self.model) if whole else contextlib.nullcontext():
             return super()._prepare_for_training(*arguments, **more)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        # transformers saves the names that models are published under, and when it resumes looks
+        # for its own: it would find none, say so in its log, and go on with the start's weights.
+        if self.is_fsdp_enabled or self.house_loaded.is_adapted:
+            super()._load_from_checkpoint(resume_from_checkpoint, model=model)
+        else:
+            restore.go_back(self.model if model is None else model, Path(resume_from_checkpoint))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        # Of several processes without GPUs each is told its device is "cpu:0", and torch.load
+        # knows no such place to put the optimizer's numbers.
+        if self.args.device.type == "cpu":
+            self.args.__dict__["_setup_devices"] = torch.device("cpu")
+        super()._load_optimizer_and_scheduler(checkpoint)
 
     def _run_epoch(self, *arguments: Any, **more: Any) -> None:
         # transformers looks at the count after an update only: a run that was killed while it
