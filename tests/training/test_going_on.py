@@ -55,9 +55,32 @@ def train(forked_runs):
     return trained
 
 
+@pytest.fixture(scope="module")
+def start(train, tmp_path_factory):
+    """The adapter that a later stage begins with."""
+    folder = tmp_path_factory.mktemp("start") / "sft"
+    train("sft", folder)
+    return folder
+
+
 def timed(name: str) -> bool:
     """Whether a number is about the clock; transformers counts operations since the start."""
     return name.startswith("train_") or "time" in name or name == "total_flos"
+
+
+def hold(train, folder, stage, **flags) -> None:
+    """Train, take the last updates away, go on, and compare."""
+    whole, cut = folder / "whole", folder / "cut"
+    weights, lines = train(stage, whole, **flags)
+    shutil.copytree(whole, cut)
+    shutil.rmtree(cut / "checkpoints" / "step_000004")
+    for path in cut.glob("*.safetensors"):
+        path.unlink()
+    again, said = train(stage, cut, "--resume=must", **flags)
+    assert json.loads((cut / "run.json").read_text())["resumed_from"].endswith("step_000002")
+    assert said == lines
+    assert weights.keys() == again.keys()
+    assert [name for name in weights if not np.array_equal(weights[name], again[name])] == []
 
 
 @pytest.mark.parametrize(
@@ -73,14 +96,9 @@ def timed(name: str) -> bool:
     ids=["sft-full", "dpo-full", "grpo-full", "parts", "dora", "4bit"],
 )
 def test_updates_that_were_lost_are_made_again(train, tmp_path, stage, flags) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    weights, lines = train(stage, whole, **flags)
-    shutil.copytree(whole, cut)
-    shutil.rmtree(cut / "checkpoints" / "step_000004")
-    for path in cut.glob("*.safetensors"):
-        path.unlink()
-    again, said = train(stage, cut, "--resume=must", **flags)
-    assert json.loads((cut / "run.json").read_text())["resumed_from"].endswith("step_000002")
-    assert said == lines
-    assert weights.keys() == again.keys()
-    assert [name for name in weights if not np.array_equal(weights[name], again[name])] == []
+    hold(train, tmp_path, stage, **flags)
+
+
+@pytest.mark.parametrize("way", ["stack", "merge"])
+def test_so_are_those_over_an_adapter(train, start, tmp_path, way) -> None:
+    hold(train, tmp_path, "dpo", **{"model.start_from": str(start), "model.start_adapter": way})
