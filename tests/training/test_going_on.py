@@ -15,7 +15,6 @@ if importlib.util.find_spec("trl") is None:
     pytest.skip("TRL needs Python 3.11", allow_module_level=True)
 
 SHORT = {
-    "hardware.device": "cpu",
     "data.max_samples": 9,
     "data.eval_fraction": 0.0,
     "training.max_steps": 4,
@@ -37,14 +36,16 @@ GROUPS = {
 PARTS = {"model.freeze_vision": False, "model.freeze_projector": False}
 
 
-@pytest.fixture(scope="module")
-def train(forked_runs):
+@pytest.fixture(scope="module", params=["pytorch", pytest.param("mlx", marks=pytest.mark.long)])
+def train(request, forked_runs):
     """Run a stage in a folder."""
 
     def trained(stage, folder, *words, **flags):
         settings = SHORT | (GROUPS if stage == "grpo" else {}) | flags
+        if request.param == "pytorch":
+            settings["hardware.device"] = "cpu"
         words = [*(f"--set={key}={json.dumps(value)}" for key, value in settings.items()), *words]
-        words += ["--backend=pytorch", "--dataset=scenes", f"--output_dir={folder}"]
+        words += [f"--backend={request.param}", "--dataset=scenes", f"--output_dir={folder}"]
         run = forked_runs.start(stage, words)
         assert run.wait() == 0, forked_runs.said()
         (weights,) = folder.glob("*model.safetensors")

@@ -37,6 +37,8 @@ def train(request, forked_runs, tmp_path):
 
     def trained(stage, *words, **environment):
         settings = SHORT | (GROUPS if stage == "grpo" else {})
+        if request.param == "pytorch":
+            settings = {**settings, "hardware.device": "cpu"}
         words = [
             *(f"--set={key}={json.dumps(value)}" for key, value in settings.items()),
             *words,
