@@ -1,6 +1,5 @@
 """The reward bench's page in a real browser: no error, pictures decode, nothing is fetched."""
 
-import html
 import json
 import re
 import runpy
@@ -102,10 +101,7 @@ def look(page: Path, *, width: int = 1280) -> dict:
     text = re.sub(r"script-src &#39;[^;\"]*&#39;", "script-src &#39;unsafe-inline&#39;", text)
     text = text.replace("<head>", f"<head><script>{WATCH}</script>", 1)
     watched.write_text(text.replace("</body>", f"<script>{LOOK}</script></body>"))
-    done = browse(watched, "--dump-dom", "--virtual-time-budget=8000", f"--window-size={width},900")
-    found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found, done.stderr[-2000:]
-    return json.loads(html.unescape(found[1]))
+    return OTHER["seen_of"](watched, width=width)
 
 
 def test_the_page_works_in_a_browser_without_errors(page) -> None:

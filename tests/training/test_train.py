@@ -1,11 +1,8 @@
 """SFT and DPO on pico, start to end: what is left behind, what loads it, how it goes on."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -167,42 +164,41 @@ def test_evaluation_without_rows_is_refused(tmp_path):
         run("sft", tmp_path / "x", **flags)
 
 
-def process(folder: Path, *more: str) -> subprocess.Popen:
+@pytest.fixture(scope="module")
+def begin(forked_runs):
     """Train in a process of its own.
 
     Weights can be equal bit by bit only where the arithmetic is; other tests of this process may
     have loaded a BLAS or set a number of threads.
     """
-    words = [f"--set={key}={json.dumps(value)}" for key, value in TINY.items() if key != "backend"]
-    words += ["--set=training.max_steps=30", "--backend=pytorch", f"--output_dir={folder}", *more]
-    script = str(CHECKOUT / "scripts" / "train_sft.py")
-    return subprocess.Popen(
-        [sys.executable, script, *words], stdout=subprocess.DEVNULL, env=os.environ
-    )
 
+    def started(folder: Path, *more: str):
+        settings = {key: value for key, value in TINY.items() if key != "backend"}
+        settings["training.max_steps"] = 30
+        words = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
+        return forked_runs.start(
+            "sft", [*words, "--backend=pytorch", f"--output_dir={folder}", *more]
+        )
 
-def killed(folder: Path, *, at: str, number: signal.Signals) -> int:
-    """Send a training a signal once a checkpoint is there."""
-    with process(folder) as training:
-        while training.poll() is None and not (folder / "checkpoints" / at).is_dir():
-            time.sleep(0.05)
-        training.send_signal(number)
-        return training.wait()
+    return started
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(begin, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("train") / "whole"
-    with process(folder) as training:
-        assert training.wait() == 0
+    assert begin(folder).wait() == 0
     return folder
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 1), (signal.SIGINT, 130)]
 )
-def test_a_run_that_was_ended_goes_on_to_the_same_weights(whole, tmp_path, number, code):
-    assert killed(tmp_path / "cut", at="step_000004", number=number) == code
-    with process(tmp_path / "cut", "--resume=auto") as again:
-        assert again.wait() == 0
+def test_a_run_that_was_ended_goes_on_to_the_same_weights(begin, whole, tmp_path, number, code):
+    training = begin(tmp_path / "cut")
+    while training.alive() and not (tmp_path / "cut" / "checkpoints" / "step_000004").is_dir():
+        time.sleep(0.02)
+    training.send(number)
+    assert training.wait() == code
+    assert not (tmp_path / "cut" / "checkpoints" / "step_000030").exists()
+    assert begin(tmp_path / "cut", "--resume=auto").wait() == 0
     assert_equal_runs(tmp_path / "cut", whole)
